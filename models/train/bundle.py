@@ -1,0 +1,70 @@
+"""Completes the bundle around the exported networks: prior.png, scheduler_config.json, bundle.json with the hash of every file.
+
+    python models/train/bundle.py --camvid ../shared/data/camvid --bundle models/street
+"""
+import argparse
+import hashlib
+import json
+import os
+
+import numpy as np
+from PIL import Image
+
+from data import HEIGHT, NCLASS, WIDTH, Camvid, resample
+
+ROLES = {
+    "head": "head.onnx",
+    "restore": "restore.onnx",
+    "prior": "prior.png",
+    "scheduler": "scheduler_config.json",
+    "card": "MODEL_CARD.md",
+}
+SCHEDULER = {
+    "_class_name": "CMStochasticIterativeScheduler",
+    "num_train_timesteps": 40,
+    "sigma_min": 0.002,
+    "sigma_max": 80.0,
+    "sigma_data": 1.0,
+    "s_noise": 1.0,
+    "rho": 7.0,
+    "clip_denoised": True,
+}
+
+
+def prior(camvid):
+    """The most common class of each cell in the training maps."""
+    maps = np.stack([resample(m) for sequence in Camvid(camvid).train for m in sequence])
+    counts = np.stack([(maps == c).sum(0) for c in range(NCLASS)])
+    return counts.argmax(0).astype(np.uint8)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--camvid", default="../shared/data/camvid")
+    p.add_argument("--bundle", default="models/street")
+    p.add_argument("--steps", type=int, default=1, help="sampler steps when nobody asks for a number (default: %(default)s)")
+    p.add_argument("--fusion-permille", type=int, default=500, help="weight of the refined scene's decision (default: %(default)s)")
+    args = p.parse_args()
+    path = lambda name: os.path.join(args.bundle, name)
+    Image.fromarray(prior(args.camvid), "L").save(path(ROLES["prior"]), optimize=True)
+    with open(path(ROLES["scheduler"]), "w") as f:
+        json.dump(SCHEDULER, f, indent=2)
+        f.write("\n")
+    digest = lambda name: hashlib.sha256(open(path(name), "rb").read()).hexdigest()
+    manifest = {
+        "schema": 1,
+        "name": os.path.basename(os.path.normpath(args.bundle)),
+        "label_set": "camvid12",
+        "grid": [WIDTH, HEIGHT],
+        "files": [{"role": role, "file": name, "sha256": digest(name)} for role, name in ROLES.items()],
+        "steps": args.steps,
+        "gate": {"unknown_permille": 50, "snr_cdb": 1046, "confidence_permille": 700},
+        "fusion_permille": args.fusion_permille,
+    }
+    with open(path("bundle.json"), "w") as f:
+        json.dump(manifest, f, indent=2)
+        f.write("\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+//! A model bundle: a folder with `bundle.json`, ONNX files by role, and what they promise. Checked whole when it is opened.
+
+mod error;
+mod manifest;
+
+pub use error::BundleError;
+pub use manifest::{FileEntry, GateThresholds, Manifest, SCHEMA, Scheduler};
+
+use crate::engine::Model;
+use crate::scene::{ClassMap, LabelSet};
+use crate::wire::Grid;
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Name of the manifest inside the folder.
+pub const MANIFEST: &str = "bundle.json";
+
+/// A bundle whose files are all there and have the hashes that the manifest gives.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    dir: PathBuf,
+    name: String,
+    labels: &'static LabelSet,
+    grid: Grid,
+    files: Vec<(String, PathBuf)>,
+    pub gate: GateThresholds,
+    /// Weight of the refined scene's decision against the received scene's, of 1000.
+    pub fusion_permille: u16,
+    /// Sampler steps when nobody asks for a number.
+    pub steps: u16,
+    scheduler: Scheduler,
+}
+
+impl Bundle {
+    /// Opens the bundle in `dir`, and hashes every file that the manifest lists.
+    ///
+    /// # Errors
+    /// [`BundleError`] names the file, the field and the reason.
+    pub fn open(dir: &Path) -> Result<Self, BundleError> {
+        let path = dir.join(MANIFEST);
+        let text = fs::read(&path).map_err(|error| BundleError::Read { file: path.clone(), error })?;
+        let manifest = Manifest::parse(&text).map_err(|reason| BundleError::Manifest { file: path.clone(), reason })?;
+        let field = |field, reason: String| BundleError::Field { file: path.clone(), field, reason };
+        if manifest.schema != SCHEMA {
+            return Err(field("schema", format!("is {}, this semrx reads {SCHEMA}", manifest.schema)));
+        }
+        let labels = LabelSet::by_name(manifest.label_set)
+            .ok_or_else(|| field("label_set", format!("{:?} is not one that semrx knows", manifest.label_set)))?;
+        let grid = Grid::new(manifest.grid[0], manifest.grid[1]);
+        if !grid.is_valid() {
+            return Err(field("grid", format!("{grid} is out of range")));
+        }
+        if manifest.fusion_permille > 1000 {
+            return Err(field("fusion_permille", format!("{} is above 1000", manifest.fusion_permille)));
+        }
+        let mut files = Vec::new();
+        for entry in &manifest.files {
+            // A bundle is a folder: nothing in it points outside.
+            if Path::new(entry.file).file_name().is_none_or(|name| name != entry.file) {
+                return Err(field("files", format!("{:?} is not the name of a file in the folder", entry.file)));
+            }
+            let file = dir.join(entry.file);
+            let bytes = fs::read(&file).map_err(|error| BundleError::Read { file: file.clone(), error })?;
+            let hash = hex(&Sha256::digest(&bytes));
+            if hash != entry.sha256 {
+                return Err(BundleError::Hash { file, role: entry.role.into() });
+            }
+            files.push((entry.role.to_owned(), file));
+        }
+        let mut bundle = Bundle {
+            dir: dir.to_owned(),
+            name: manifest.name.into(),
+            labels,
+            grid,
+            files,
+            gate: manifest.gate,
+            fusion_permille: manifest.fusion_permille,
+            steps: manifest.steps.max(1),
+            scheduler: Scheduler::default(),
+        };
+        if let Some(file) = bundle.file("scheduler") {
+            let file = file.to_owned();
+            let text = fs::read(&file).map_err(|error| BundleError::Read { file: file.clone(), error })?;
+            bundle.scheduler = Scheduler::parse(&text).map_err(|reason| BundleError::Manifest { file, reason })?;
+        }
+        Ok(bundle)
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn labels(&self) -> &'static LabelSet {
+        self.labels
+    }
+
+    pub fn grid(&self) -> Grid {
+        self.grid
+    }
+
+    pub fn scheduler(&self) -> Scheduler {
+        self.scheduler
+    }
+
+    /// Roles with their files, in the manifest's order.
+    pub fn files(&self) -> &[(String, PathBuf)] {
+        &self.files
+    }
+
+    /// The file of a role, if the bundle has one.
+    pub fn file(&self, role: &str) -> Option<&Path> {
+        self.files.iter().find(|(name, _)| name == role).map(|(_, file)| file.as_path())
+    }
+
+    /// Loads the model of `role`.
+    ///
+    /// # Errors
+    /// [`BundleError::Role`] when the bundle has none, [`BundleError::Engine`] when it can't be loaded.
+    pub fn model(&self, role: &'static str) -> Result<Model, BundleError> {
+        let file = self.file(role).ok_or(BundleError::Role { dir: self.dir.clone(), role })?;
+        Model::load(file).map_err(BundleError::Engine)
+    }
+
+    /// The most common class of each cell in the training maps: the baseline `prior`.
+    ///
+    /// # Errors
+    /// [`BundleError::Role`], or [`BundleError::Picture`] when it is not an index PNG of the bundle's grid and labels.
+    pub fn prior(&self) -> Result<ClassMap, BundleError> {
+        let file = self.file("prior").ok_or(BundleError::Role { dir: self.dir.clone(), role: "prior" })?;
+        let map = crate::maps::read(file, self.labels).map_err(BundleError::Picture)?;
+        if map.grid != self.grid {
+            let reason = format!("is {}, the bundle's grid is {}", map.grid, self.grid);
+            return Err(BundleError::Field { file: file.to_owned(), field: "size", reason });
+        }
+        Ok(map)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

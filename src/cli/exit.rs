@@ -1,0 +1,104 @@
+//! How a command ends when it doesn't end well.
+
+use semrx::board::ProfileError;
+use semrx::bundle::BundleError;
+use semrx::engine::{EngineError, NpzError};
+use semrx::link::{AddressError, LinkError};
+use semrx::maps::MapError;
+use std::fmt::Display;
+use std::io;
+use std::process::ExitCode;
+
+/// An exit code and the line that explains it.
+#[derive(Debug)]
+pub struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    pub fn failed(message: impl Display) -> Self {
+        Failure { code: 1, message: message.to_string() }
+    }
+
+    pub fn usage(message: impl Display) -> Self {
+        Failure { code: 2, message: message.to_string() }
+    }
+
+    pub fn refused(message: impl Display) -> Self {
+        Failure { code: 3, message: message.to_string() }
+    }
+
+    pub fn over_budget(message: impl Display) -> Self {
+        Failure { code: 4, message: message.to_string() }
+    }
+
+    pub fn interrupted() -> Self {
+        Failure { code: 130, message: "interrupted".into() }
+    }
+
+    /// What could not be written where. A reader that went away, as `head` does, is no failure.
+    pub fn writing(what: impl Display, error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Failure { code: 0, message: String::new() };
+        }
+        Failure::failed(format!("{what}: {error}"))
+    }
+
+    pub fn report(self) -> ExitCode {
+        if !self.message.is_empty() {
+            eprintln!("semrx: {}", self.message);
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<BundleError> for Failure {
+    fn from(error: BundleError) -> Self {
+        Failure::refused(error)
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Run { .. } => Failure::failed(error),
+            _ => Failure::refused(error),
+        }
+    }
+}
+
+impl From<MapError> for Failure {
+    fn from(error: MapError) -> Self {
+        Failure::refused(error)
+    }
+}
+
+impl From<NpzError> for Failure {
+    fn from(error: NpzError) -> Self {
+        Failure::refused(error)
+    }
+}
+
+impl From<ProfileError> for Failure {
+    fn from(error: ProfileError) -> Self {
+        Failure::refused(error)
+    }
+}
+
+impl From<AddressError> for Failure {
+    fn from(error: AddressError) -> Self {
+        Failure::usage(error)
+    }
+}
+
+impl From<LinkError> for Failure {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::Interrupted { .. } => Failure::interrupted(),
+            LinkError::Address(_) => Failure::usage(error),
+            LinkError::Damaged { .. } => Failure::refused(error),
+            _ => Failure::failed(error),
+        }
+    }
+}

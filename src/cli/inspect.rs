@@ -1,0 +1,220 @@
+//! `semrx inspect`: what is in a file, in words.
+
+use super::exit::Failure;
+use super::{Done, bundles};
+use clap::Args;
+use semrx::engine::Model;
+use semrx::link::srx::{self, SrxReader};
+use semrx::link::{Interrupt, Packet as LinkPacket, Source};
+use semrx::scene::LabelSet;
+use semrx::wire::{Header, Packet};
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+/// Say what is in a capture (.srx), an ONNX model, or a bundle.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+  semrx inspect drive.srx
+  semrx inspect models/street
+  semrx inspect model.onnx --json")]
+pub struct Options {
+    /// Capture, ONNX file, or bundle (a folder, or a name)
+    what: PathBuf,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(options: &Options) -> Done {
+    let described = if options.what.is_file() {
+        let mut magic = [0; 4];
+        let mut file = File::open(&options.what).map_err(|error| cannot(&options.what, &error))?;
+        let read = file.read(&mut magic).map_err(|error| cannot(&options.what, &error))?;
+        if magic[..read] == srx::MAGIC { capture(&options.what)? } else { model(&options.what)? }
+    } else {
+        bundle(&options.what)?
+    };
+    match options.json {
+        true => println!("{described}"),
+        false => print_words(&described, 0),
+    }
+    Ok(())
+}
+
+fn cannot(file: &Path, error: &std::io::Error) -> Failure {
+    Failure::refused(format!("{}: {error}", file.display()))
+}
+
+/// Nested JSON as indented lines.
+fn print_words(value: &Value, depth: usize) {
+    let indent = "  ".repeat(depth);
+    let entries: Vec<(String, &Value)> = match value {
+        Value::Object(object) => object.iter().map(|(key, value)| (key.replace('_', " "), value)).collect(),
+        Value::Array(items) => items.iter().map(|item| ("-".to_owned(), item)).collect(),
+        _ => return,
+    };
+    for (key, value) in entries {
+        match value {
+            Value::Object(_) | Value::Array(_) if key == "-" => {
+                println!("{indent}-");
+                print_words(value, depth + 1);
+            }
+            Value::Object(_) | Value::Array(_) => {
+                println!("{indent}{key}:");
+                print_words(value, depth + 1);
+            }
+            Value::String(text) if key == "-" => println!("{indent}{text}"),
+            Value::String(text) => println!("{indent}{key}: {text}"),
+            other => println!("{indent}{key}: {other}"),
+        }
+    }
+}
+
+fn model_words(model: &Model) -> Value {
+    let macs = model.macs();
+    let ports = |ports: &[semrx::engine::Port]| ports.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let operators = model.operators().iter().map(|(name, count)| format!("{count} x {name}")).collect::<Vec<_>>();
+    json!({
+        "inputs": ports(model.inputs()),
+        "outputs": ports(model.outputs()),
+        "macs": {"float": macs.float, "int8": macs.int8, "complete": !macs.incomplete},
+        "weights_bytes_in_memory": model.weights_bytes(),
+        "operators_after_loading": operators,
+    })
+}
+
+fn model(path: &Path) -> Result<Value, Failure> {
+    let words = model_words(&Model::load(path)?);
+    Ok(json!({"model": path.display().to_string(), "runs_on": "tract, float32", "contents": words}))
+}
+
+fn bundle(path: &Path) -> Result<Value, Failure> {
+    let bundle = bundles::open(path)?;
+    let mut roles = serde_json::Map::new();
+    for (role, file) in bundle.files() {
+        let bytes = std::fs::metadata(file).map_err(|error| cannot(file, &error))?.len();
+        let mut words = json!({"file": file.display().to_string(), "bytes": bytes});
+        if file.extension().is_some_and(|extension| extension == "onnx") {
+            words["model"] = model_words(&Model::load(file)?);
+        }
+        roles.insert(role.clone(), words);
+    }
+    let labels = bundle.labels();
+    let classes: Vec<_> = labels.classes.iter().map(|class| class.name).collect();
+    let scheduler = bundle.scheduler();
+    Ok(json!({
+        "bundle": bundle.name(),
+        "folder": bundle.dir().display().to_string(),
+        "hashes": "every file has the sha256 of the manifest",
+        "label_set": labels.name,
+        "classes": classes,
+        "grid": bundle.grid().to_string(),
+        "sampler": {"steps": bundle.steps, "sigma_min": scheduler.sigma_min, "sigma_max": scheduler.sigma_max, "rho": scheduler.rho},
+        "gate": {
+            "calibrated": false,
+            "unknown_permille": bundle.gate.unknown_permille,
+            "snr_cdb": bundle.gate.snr_cdb,
+            "confidence_permille": bundle.gate.confidence_permille,
+        },
+        "fusion_permille": bundle.fusion_permille,
+        "roles": roles,
+    }))
+}
+
+/// A capture's frames are described up to this many.
+const SHOWN: usize = 5;
+
+fn capture(path: &Path) -> Result<Value, Failure> {
+    let file = File::open(path).map_err(|error| cannot(path, &error))?;
+    let name = path.display().to_string();
+    let mut reader = SrxReader::new(BufReader::new(file), name.clone(), Interrupt::default());
+    let mut context = None;
+    let (mut frames, mut tiles, mut keys, mut refused, mut ends) = (0u64, 0u64, 0u64, 0u64, 0u64);
+    let mut shown = Vec::new();
+    let mut streams = std::collections::BTreeSet::new();
+    let mut damage = None;
+    loop {
+        let packet = match reader.next() {
+            Ok(Some(packet)) => packet,
+            Ok(None) => break,
+            Err(error) => {
+                damage = Some(error.to_string());
+                break;
+            }
+        };
+        match Packet::parse(&packet.bytes, context.as_ref()) {
+            Ok(Packet::Frame(frame)) => {
+                frames += 1;
+                keys += u64::from(frame.header.key);
+                streams.insert(frame.header.stream);
+                context = Some(frame.header.context());
+                if shown.len() < SHOWN {
+                    shown.push(header_words(&frame.header, &packet, None));
+                }
+            }
+            Ok(Packet::Tile(tile)) => {
+                tiles += 1;
+                keys += u64::from(tile.header.key);
+                streams.insert(tile.header.stream);
+                context = Some(tile.header.context());
+                if shown.len() < SHOWN {
+                    shown.push(header_words(&tile.header, &packet, Some(tile.index)));
+                }
+            }
+            Ok(Packet::End(end)) => {
+                ends += 1;
+                shown.push(json!({"end": format!("the stream had {} frames", end.frames)}));
+            }
+            Err(error) => {
+                refused += 1;
+                shown.push(json!({"refused": error.to_string(), "bytes": packet.bytes.len()}));
+                shown.truncate(2 * SHOWN);
+            }
+        }
+    }
+    let counters = reader.counters();
+    Ok(json!({
+        "capture": name,
+        "packets": counters.received,
+        "bytes": counters.bytes,
+        "frame_packets": frames,
+        "tile_packets": tiles,
+        "key_packets": keys,
+        "end_markers": ends,
+        "refused_packets": refused,
+        "damaged_stretches": counters.malformed,
+        "damage": damage,
+        "streams": streams,
+        "first_packets": shown,
+    }))
+}
+
+fn header_words(header: &Header, packet: &LinkPacket, tile: Option<usize>) -> Value {
+    let params = &header.params;
+    let labels = LabelSet::by_id(params.label_set);
+    let present: Vec<String> = header
+        .present
+        .iter()
+        .map(|class| match labels.and_then(|labels| labels.classes.get(class as usize)) {
+            Some(class) => class.name.to_owned(),
+            None => format!("class {class}"),
+        })
+        .collect();
+    json!({
+        "stream": header.stream,
+        "sequence": header.sequence,
+        "capture_us": header.capture_us,
+        "key": header.key,
+        "tile": tile,
+        "payload": params.payload.name(),
+        "grid": params.grid.to_string(),
+        "tiles": params.tiling.to_string(),
+        "label_set": labels.map_or_else(|| params.label_set.to_string(), |labels| labels.name.to_owned()),
+        "present": present.join(", "),
+        "packet_bytes": packet.bytes.len(),
+        "snr_cdb": packet.info.snr_cdb,
+        "erased_tiles": packet.info.erased.count(),
+    })
+}

@@ -1,0 +1,70 @@
+//! The command line.
+
+mod bundles;
+mod demo;
+mod eval;
+mod exit;
+mod infer;
+mod inspect;
+mod lines;
+mod records;
+mod run;
+mod send;
+mod street;
+
+use clap::{Parser, Subcommand};
+use exit::Failure;
+use std::process::ExitCode;
+
+/// A semantic receiver: from received semantics to a decision.
+///
+/// A transmitter sends what matters of a scene, a semantic map, over a channel that loses and corrupts. semrx decides on it within its
+/// memory, its compute and its deadline: is the corridor free, and what stands in it? It decides on what arrived first, and generates the
+/// rest only when the channel or its own doubt asks for it.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 110, after_help = AFTER_HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const AFTER_HELP: &str = "\
+Start with `semrx demo`. Then, on label maps of your own (index PNGs):
+  semrx send --maps DIR --to drive.srx --channel tile-loss=0.3
+  semrx run --from drive.srx
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 refused input, 4 over budget, 130 interrupted.
+Logs go to stderr; RUST_LOG=debug shows more.";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Demo(demo::Options),
+    Send(send::Options),
+    Run(run::Options),
+    Eval(eval::Options),
+    Inspect(inspect::Options),
+    Infer(infer::Options),
+    Street(street::Options),
+}
+
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn,tract=error"))
+        .format_timestamp(None)
+        .init();
+    let done = match arguments.verb {
+        Verb::Demo(options) => demo::run(&options),
+        Verb::Send(options) => send::run(&options),
+        Verb::Run(options) => run::run(&options),
+        Verb::Eval(options) => eval::run(&options),
+        Verb::Inspect(options) => inspect::run(&options),
+        Verb::Infer(options) => infer::run(&options),
+        Verb::Street(options) => street::run(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+type Done = Result<(), Failure>;

@@ -1,0 +1,44 @@
+//! Records on their way to a file or to standard output.
+
+use super::exit::Failure;
+use semrx::report::record::{MAX_LEN, Record};
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// A file of records, a line each; what stands in it is whole lines, whatever happens.
+pub struct RecordFile {
+    path: PathBuf,
+    file: File,
+    bytes: u64,
+    records: u64,
+}
+
+impl RecordFile {
+    pub fn create(path: &Path) -> Result<Self, Failure> {
+        let file = File::create(path).map_err(|error| Failure::writing(path.display(), &error))?;
+        Ok(RecordFile { path: path.to_owned(), file, bytes: 0, records: 0 })
+    }
+
+    pub fn write(&mut self, record: &Record<'_>) -> Result<(), Failure> {
+        let line = line(record)?;
+        if let Err(error) = self.file.write_all(&line) {
+            // Half a line is no record.
+            let _ = self.file.set_len(self.bytes);
+            let after = format!("{}, after {} records", self.path.display(), self.records);
+            return Err(Failure::failed(format!("{after}: {error}")));
+        }
+        self.bytes += line.len() as u64;
+        self.records += 1;
+        Ok(())
+    }
+}
+
+/// The record as a line of JSON, its end included.
+pub fn line(record: &Record<'_>) -> Result<Vec<u8>, Failure> {
+    let mut buffer = [0; MAX_LEN];
+    let len = record.emit(&mut buffer).map_err(|_| Failure::failed("a record is longer than records may be"))?;
+    let mut line = buffer[..len].to_vec();
+    line.push(b'\n');
+    Ok(line)
+}

@@ -1,0 +1,262 @@
+//! `semrx run`: receive, decide, record.
+
+use super::exit::Failure;
+use super::lines::{self, Summary};
+use super::records::{self, RecordFile};
+use super::{Done, bundles};
+use clap::{Args, ValueEnum};
+use semrx::board::Profile;
+use semrx::bundle::Bundle;
+use semrx::link::{Address, LinkError, SourceOptions, envelope, srx};
+use semrx::receiver::{Config, Mode, Pace, SamplerKind};
+use semrx::report::record::Record;
+use semrx::scene::{Dropped, Reception};
+use semrx::station::{Drops, Published, Station};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+/// Receive a stream, decide on every frame, and write a record for each.
+///
+/// The decision on what arrived is made first. When the gate asks for it, the sampler fills in the rest, and the decision is made again on
+/// both. Every frame, and every gap in the sequence, ends in one record.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+  semrx run --from drive.srx --record out.jsonl
+  semrx run --from udp://127.0.0.1:9000 --deadline-ms 50
+  semrx run --from drive.srx --board raspberry-pi-5 --deadline-ms 100")]
+pub struct Options {
+    /// Where from: a capture (drive.srx), - or udp://host:port
+    #[arg(long, value_name = "LINK")]
+    from: Address,
+    /// The models: a folder, or the name of a bundle
+    #[arg(long, value_name = "BUNDLE", default_value = "street")]
+    bundle: PathBuf,
+    /// Which of the modes may decide
+    #[arg(long, value_enum, default_value_t = ModeName::Auto)]
+    mode: ModeName,
+    /// Sampler steps of a refinement; the bundle's own number if not given
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    steps: Option<u16>,
+    /// How the sampler moves between noise levels
+    #[arg(long, value_enum, default_value_t = SamplerName::Consistency)]
+    sampler: SamplerName,
+    /// Time from a frame's arrival to its decision; sampler steps that don't fit are left out
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    deadline_ms: Option<u64>,
+    /// Plan for this board: a name or a profile's path
+    #[arg(long, value_name = "NAME")]
+    board: Option<String>,
+    /// Write a record a frame as JSON lines
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Seed of the sampler's noise
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// End when no packet came for so long (UDP)
+    #[arg(long, value_name = "MS")]
+    idle_ms: Option<u64>,
+    /// Print records and the summary as JSON lines
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ModeName {
+    Auto,
+    SemanticFirst,
+    Hybrid,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum SamplerName {
+    Consistency,
+    Ddim,
+}
+
+impl From<ModeName> for Mode {
+    fn from(name: ModeName) -> Self {
+        match name {
+            ModeName::Auto => Mode::Auto,
+            ModeName::SemanticFirst => Mode::SemanticFirst,
+            ModeName::Hybrid => Mode::Hybrid,
+        }
+    }
+}
+
+pub fn run(options: &Options) -> Done {
+    let interrupt = Arc::new(AtomicBool::new(false));
+    // The second Ctrl-C ends at once.
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, interrupt.clone())
+            .and_then(|_| signal_hook::flag::register(signal, interrupt.clone()))
+            .map_err(|error| Failure::failed(format!("signal handler: {error}")))?;
+    }
+    let bundle = bundles::open(&options.bundle)?;
+    let config = Config {
+        mode: options.mode.into(),
+        steps: options.steps,
+        sampler: match options.sampler {
+            SamplerName::Consistency => SamplerKind::Consistency,
+            SamplerName::Ddim => SamplerKind::Ddim,
+        },
+        deadline_us: options.deadline_ms.map(|ms| ms * 1000),
+        seed: options.seed,
+    };
+    let live = matches!(options.from, Address::Udp { .. });
+    let mut station = Station::open(&bundle, config, !live)?;
+    plan(&mut station, &bundle, options)?;
+    let mut recorder = options.record.as_deref().map(RecordFile::create).transpose()?;
+    let idle = options.idle_ms.map(Duration::from_millis);
+    let mut source = options.from.source(&SourceOptions { idle, interrupt })?;
+
+    let mut summary = Summary::default();
+    let mut trouble = None;
+    let mut publish = |published: Published<'_>| {
+        let done = match published {
+            Published::Record { record, .. } => {
+                summary.add(record);
+                print(record, options.json).and_then(|()| match &mut recorder {
+                    Some(recorder) => recorder.write(record),
+                    None => Ok(()),
+                })
+            }
+            Published::Dropped(why) => {
+                log::info!("dropped a packet: {}", reason(&why));
+                Ok(())
+            }
+            Published::Provisional { .. } => Ok(()),
+        };
+        if let Err(failure) = done {
+            trouble.get_or_insert(failure);
+        }
+    };
+    let mut ending = Ok(());
+    loop {
+        let packet = match source.next() {
+            Ok(Some(packet)) => packet,
+            Ok(None) => break,
+            Err(error @ LinkError::Interrupted) => {
+                ending = Err(Failure::from(error));
+                break;
+            }
+            Err(error) => {
+                ending = Err(Failure::from(error));
+                break;
+            }
+        };
+        let reception = Reception {
+            snr_cdb: packet.info.snr_cdb,
+            delay_us: packet.info.delay_us,
+            link_bytes: if live { envelope::encoded_len(&packet) } else { srx::record_len(&packet) },
+        };
+        let erased = |tile: usize| u8::try_from(tile).is_ok_and(|tile| packet.info.erased.contains(tile));
+        station.push(&packet.bytes, reception, erased, &mut publish)?;
+        if station.ended() && live {
+            break;
+        }
+    }
+    station.end(&mut publish)?;
+    let drops = station.drops();
+    let ended = station.ended();
+    let (damaged_packets, oversized) = (source.counters().malformed, source.counters().oversized);
+    if let Some(failure) = trouble {
+        return Err(failure);
+    }
+    conclude(&summary, drops, damaged_packets, oversized, ended, options.json)?;
+    if summary.frames() == 0 && ending.is_ok() {
+        return Err(Failure::refused(format!("{}: no frame could be read from it", options.from)));
+    }
+    ending
+}
+
+/// Checks the budget before anything runs, and tells the receiver how fast its models are.
+fn plan(station: &mut Station, bundle: &Bundle, options: &Options) -> Done {
+    let receiver = station.receiver();
+    let (head, step) = receiver.macs();
+    let pace = match &options.board {
+        Some(name) => {
+            let board = Profile::find(name)?;
+            let needed = receiver.memory_bytes();
+            let pace = Pace { head_us: board.time_us(head), step_us: board.time_us(step) };
+            log::info!("{}: head {} µs, step {} µs, {needed} bytes", board.name, pace.head_us, pace.step_us);
+            if needed > board.memory_bytes {
+                return Err(Failure::over_budget(format!(
+                    "bundle {} needs {needed} bytes for weights and buffers, {} has {}",
+                    bundle.name(),
+                    board.name,
+                    board.memory_bytes
+                )));
+            }
+            pace
+        }
+        None if options.deadline_ms.is_some() => receiver.measure_pace()?,
+        None => return Ok(()),
+    };
+    if let Some(deadline_ms) = options.deadline_ms
+        && pace.head_us > deadline_ms * 1000
+    {
+        let on = options.board.as_deref().unwrap_or("this machine");
+        return Err(Failure::over_budget(format!(
+            "the head of bundle {} takes {:.1} ms on {on}, more than the deadline of {deadline_ms} ms: give a longer deadline or a smaller bundle",
+            bundle.name(),
+            pace.head_us as f64 / 1000.0
+        )));
+    }
+    receiver.set_pace(pace);
+    Ok(())
+}
+
+fn print(record: &Record<'_>, json: bool) -> Done {
+    let mut line = match json {
+        true => records::line(record)?,
+        false => lines::line(record).into_bytes(),
+    };
+    if !json {
+        line.push(b'\n');
+    }
+    io::stdout().write_all(&line).map_err(|error| Failure::writing("standard output", &error))
+}
+
+fn conclude(summary: &Summary, drops: Drops, damaged_packets: u64, oversized: u64, ended: bool, json: bool) -> Done {
+    let text = if json {
+        let drops = serde_json::json!({
+            "refused": drops.refused, "duplicate": drops.duplicate, "stale": drops.stale, "other_stream": drops.other_stream,
+            "damaged_tiles": drops.damaged_tiles, "repaired_headers": drops.repaired_headers,
+            "malformed": damaged_packets, "oversized": oversized,
+        });
+        let modes = summary.json();
+        serde_json::json!({"summary": {"modes": modes, "drops": drops, "end_marker": ended}}).to_string() + "\n"
+    } else {
+        let mut text = format!("{}\n\n{}", lines::LEGEND, summary.table());
+        let counts = [
+            (drops.refused, "packets whose header can't be read"),
+            (drops.duplicate, "duplicates"),
+            (drops.stale, "packets too late for their frame"),
+            (drops.other_stream, "packets of other streams"),
+            (drops.damaged_tiles, "damaged tiles"),
+            (drops.repaired_headers, "damaged headers, mended"),
+            (damaged_packets, "damaged stretches of the link"),
+            (oversized, "oversized datagrams"),
+        ];
+        for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
+            text += &format!("{count} {what}\n");
+        }
+        if !ended {
+            text += "no end marker came: frames lost at the end can't be counted\n";
+        }
+        text
+    };
+    io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::writing("standard output", &error))
+}
+
+fn reason(why: &Dropped) -> String {
+    match why {
+        Dropped::Refused(error) => error.to_string(),
+        Dropped::Duplicate { sequence } => format!("frame {sequence} came before"),
+        Dropped::Stale { sequence } => format!("frame {sequence} is settled"),
+        Dropped::OtherStream { stream } => format!("stream {stream} is not the one followed"),
+    }
+}

@@ -1,0 +1,195 @@
+//! One run of any ONNX model on arrays from an `.npz`, for comparing with other runtimes.
+
+use super::EngineError;
+use super::model::innermost;
+use npyz::npz::{NpzArchive, NpzWriter};
+use npyz::{DType, NpyFile, Order, TypeChar, WriterBuilder};
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use tract_onnx::prelude::*;
+
+/// Most bytes that one array of an `.npz` may take.
+const MAX_ARRAY_BYTES: u64 = 1 << 30;
+
+/// Why an `.npz` could not be read or written.
+#[derive(Debug)]
+pub struct NpzError {
+    file: PathBuf,
+    reason: String,
+}
+
+impl std::fmt::Display for NpzError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.file.display(), self.reason)
+    }
+}
+
+impl std::error::Error for NpzError {}
+
+/// Arrays by name.
+#[derive(Debug, Clone, Default)]
+pub struct Arrays(BTreeMap<String, Tensor>);
+
+impl Arrays {
+    /// Reads every array of the `.npz` at `path`: bool, integers and floats up to 8 bytes, row-major.
+    ///
+    /// # Errors
+    /// [`NpzError`] names the file, and the array that can't be taken.
+    pub fn read(path: &Path) -> Result<Self, NpzError> {
+        let fail = |reason: String| NpzError { file: path.to_owned(), reason };
+        let mut archive = NpzArchive::open(path).map_err(|error| fail(error.to_string()))?;
+        let names: Vec<String> = archive.array_names().map(str::to_owned).collect();
+        let mut arrays = BTreeMap::new();
+        for name in names {
+            let array = archive.by_name(&name).map_err(|error| fail(format!("array {name:?}: {error}")))?;
+            let array = array.ok_or_else(|| fail(format!("array {name:?} is listed but missing")))?;
+            let tensor = tensor(array).map_err(|reason| fail(format!("array {name:?}: {reason}")))?;
+            arrays.insert(name, tensor);
+        }
+        Ok(Arrays(arrays))
+    }
+
+    /// Writes the arrays as an `.npz`, under their names.
+    ///
+    /// # Errors
+    /// [`NpzError`] with what the file system said.
+    pub fn write(&self, path: &Path) -> Result<(), NpzError> {
+        let fail = |reason: String| NpzError { file: path.to_owned(), reason };
+        let mut npz = NpzWriter::create(path).map_err(|error| fail(error.to_string()))?;
+        for (name, tensor) in &self.0 {
+            write(&mut npz, name, tensor).map_err(|error| fail(format!("array {name:?}: {error}")))?;
+        }
+        Ok(())
+    }
+
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// The array for the input `name` of a model: under `in:NAME`, or under the bare name.
+    fn input(&self, name: &str) -> Option<&Tensor> {
+        self.0.get(&format!("in:{name}")).or_else(|| self.0.get(name))
+    }
+
+    /// Shape of an array.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.0.get(name).map(Tensor::shape)
+    }
+}
+
+fn tensor<R: Read>(array: NpyFile<R>) -> Result<Tensor, String> {
+    let shape: Vec<usize> = array.shape().iter().map(|&side| side as usize).collect();
+    let bytes = array.shape().iter().try_fold(8u64, |bytes, &side| bytes.checked_mul(side));
+    if bytes.is_none_or(|bytes| bytes > MAX_ARRAY_BYTES) {
+        return Err(format!("shape {shape:?} is larger than semrx reads (1 GiB at 8 bytes a value)"));
+    }
+    if array.order() == Order::Fortran && shape.len() > 1 {
+        return Err("is column-major: save it with numpy.ascontiguousarray".into());
+    }
+    let DType::Plain(kind) = array.dtype() else { return Err("has fields: semrx reads plain arrays".into()) };
+    fn read<R: Read, T: Datum + Copy + npyz::Deserialize>(
+        array: NpyFile<R>,
+        shape: &[usize],
+    ) -> Result<Tensor, String> {
+        let values = array.into_vec::<T>().map_err(|error| error.to_string())?;
+        Tensor::from_shape(shape, &values).map_err(|error| error.to_string())
+    }
+    match (kind.type_char(), kind.size_field()) {
+        (TypeChar::Bool, _) => read::<R, bool>(array, &shape),
+        (TypeChar::Float, 2) => read::<R, half::f16>(array, &shape),
+        (TypeChar::Float, 4) => read::<R, f32>(array, &shape),
+        (TypeChar::Float, 8) => read::<R, f64>(array, &shape),
+        (TypeChar::Int, 1) => read::<R, i8>(array, &shape),
+        (TypeChar::Int, 2) => read::<R, i16>(array, &shape),
+        (TypeChar::Int, 4) => read::<R, i32>(array, &shape),
+        (TypeChar::Int, 8) => read::<R, i64>(array, &shape),
+        (TypeChar::Uint, 1) => read::<R, u8>(array, &shape),
+        (TypeChar::Uint, 2) => read::<R, u16>(array, &shape),
+        (TypeChar::Uint, 4) => read::<R, u32>(array, &shape),
+        (TypeChar::Uint, 8) => read::<R, u64>(array, &shape),
+        _ => Err(format!("has values of type {kind}, which ONNX models don't take")),
+    }
+}
+
+fn write<W: io::Write + io::Seek>(npz: &mut NpzWriter<W>, name: &str, tensor: &Tensor) -> io::Result<()> {
+    fn typed<W, T>(npz: &mut NpzWriter<W>, name: &str, tensor: &Tensor) -> io::Result<()>
+    where
+        W: io::Write + io::Seek,
+        T: Datum + npyz::AutoSerialize + Copy,
+    {
+        let values = tensor.try_as_plain_ram().and_then(|plain| plain.as_slice::<T>()).map_err(io::Error::other)?;
+        let shape: Vec<u64> = tensor.shape().iter().map(|&side| side as u64).collect();
+        let mut writer = npz.array::<T>(name, Default::default())?.default_dtype().shape(&shape).begin_nd()?;
+        writer.extend(values.iter().copied())?;
+        writer.finish()
+    }
+    match tensor.datum_type().unquantized() {
+        DatumType::Bool => typed::<W, bool>(npz, name, tensor),
+        DatumType::F16 => typed::<W, half::f16>(npz, name, tensor),
+        DatumType::F32 => typed::<W, f32>(npz, name, tensor),
+        DatumType::F64 => typed::<W, f64>(npz, name, tensor),
+        DatumType::I8 => typed::<W, i8>(npz, name, tensor),
+        DatumType::I16 => typed::<W, i16>(npz, name, tensor),
+        DatumType::I32 => typed::<W, i32>(npz, name, tensor),
+        DatumType::I64 => typed::<W, i64>(npz, name, tensor),
+        DatumType::U8 => typed::<W, u8>(npz, name, tensor),
+        DatumType::U16 => typed::<W, u16>(npz, name, tensor),
+        DatumType::U32 => typed::<W, u32>(npz, name, tensor),
+        DatumType::U64 => typed::<W, u64>(npz, name, tensor),
+        other => Err(io::Error::other(format!("values of type {other:?} don't fit an .npz"))),
+    }
+}
+
+/// Runs the ONNX model at `path` once on `arrays`, whose shapes it takes on, and returns its outputs by name.
+///
+/// # Errors
+/// [`EngineError`]: the file, the interface (an input without an array), or the run.
+pub fn infer(path: &Path, arrays: &Arrays) -> Result<Arrays, EngineError> {
+    let bytes = std::fs::read(path).map_err(|error| EngineError::Read { model: path.to_owned(), error })?;
+    let load = |reason| EngineError::Load { model: path.to_owned(), reason };
+    let interface = |reason| EngineError::Interface { model: path.to_owned(), reason };
+    let run = |reason| EngineError::Run { model: path.to_owned(), reason };
+
+    let parsed = super::model::guarded(|| tract_onnx::onnx().model_for_read(&mut &bytes[..]));
+    let mut model = parsed.map_err(load)?;
+    let label = |model: &InferenceModel, outlet: OutletId| {
+        model.outlet_label(outlet).unwrap_or(&model.nodes[outlet.node].name).to_owned()
+    };
+    let mut values = tvec!();
+    for (index, outlet) in model.inputs.clone().into_iter().enumerate() {
+        let name = label(&model, outlet);
+        let tensor = arrays.input(&name).ok_or_else(|| {
+            let has: Vec<_> = arrays.names().collect();
+            interface(format!("input {name:?} has no array in:{name} or {name}; the .npz holds {}", has.join(", ")))
+        })?;
+        let fact = InferenceFact::dt_shape(tensor.datum_type(), tensor.shape());
+        model.set_input_fact(index, fact).map_err(|error| interface(innermost(&error)))?;
+        values.push(tensor.clone().into());
+    }
+    let outputs: Vec<String> = model.outputs.clone().into_iter().map(|outlet| label(&model, outlet)).collect();
+    let plan = super::model::guarded(|| model.into_optimized()?.into_runnable()).map_err(load)?;
+    let results = super::model::guarded(|| plan.run(values)).map_err(run)?;
+    let results = results.into_iter().map(TValue::into_tensor);
+    Ok(Arrays(outputs.into_iter().zip(results).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays_survive_a_file() {
+        let path = std::env::temp_dir().join(format!("semrx-npz-{}.npz", std::process::id()));
+        let mut arrays = Arrays::default();
+        arrays.0.insert("in:x".into(), Tensor::from_shape(&[2, 2], &[1.0f32, -2.0, 3.0, 0.5]).unwrap());
+        arrays.0.insert("flags".into(), Tensor::from_shape(&[3], &[true, false, true]).unwrap());
+        arrays.0.insert("n".into(), Tensor::from_shape(&[], &[-7i64]).unwrap());
+        arrays.write(&path).unwrap();
+        let back = Arrays::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(back.0, arrays.0);
+        assert_eq!(back.input("x").unwrap().shape(), [2, 2]);
+        assert!(back.input("y").is_none());
+    }
+}

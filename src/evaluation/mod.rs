@@ -1,0 +1,190 @@
+//! The evidence table: maps through channels, each row a way of dealing with what is missing, scored against the rule on what was sent.
+
+mod bootstrap;
+mod rows;
+
+pub use bootstrap::{Interval, Score, Scores, paired_f1};
+pub use rows::{ROWS, Row};
+
+use crate::bundle::{Bundle, BundleError};
+use crate::engine::EngineError;
+use crate::link::{ChannelSpec, Packet, srx};
+use crate::receiver::{Config, Mode, Receiver};
+use crate::report::metrics::Confusion;
+use crate::scene::rule::{COLUMNS, HazardSet};
+use crate::scene::{Assembly, ClassMap, Event, ReceivedFrame, Reception, Rule, Scene};
+use crate::sender::{Sender, Settings};
+use crate::wire::codec::Scratch;
+use crate::wire::{Payload, WireError};
+use rows::{Judged, Judges};
+use std::fmt;
+
+/// A channel to evaluate on, with the payload that crosses it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Case {
+    pub payload: Payload,
+    pub channel: ChannelSpec,
+}
+
+/// One row on one frame.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    pub all_cells: Confusion,
+    pub lost_cells: Confusion,
+    pub truth: HazardSet,
+    /// Through the rule, where the row has a map that the rule can read.
+    pub rule: Option<Verdict>,
+    /// Through the head.
+    pub head: Option<Verdict>,
+    pub macs: u64,
+    pub generated: bool,
+}
+
+/// Hazards called, and the error of the free space.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Verdict {
+    pub hazards: HazardSet,
+    pub free_error: f64,
+}
+
+/// What one case gave: `samples[row][frame]`, rows as in [`ROWS`]; empty for rows that don't apply to the payload.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    pub case: Case,
+    pub frames: usize,
+    /// Bytes of the whole capture over its frames.
+    pub mean_bytes: f64,
+    pub samples: Vec<Vec<Sample>>,
+}
+
+/// Why an evaluation ended early.
+#[derive(Debug)]
+pub enum EvaluationError {
+    Bundle(BundleError),
+    Engine(EngineError),
+    Send { map: usize, error: WireError },
+}
+
+impl fmt::Display for EvaluationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EvaluationError::Bundle(error) => error.fmt(f),
+            EvaluationError::Engine(error) => error.fmt(f),
+            EvaluationError::Send { map, error } => write!(f, "map {map}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for EvaluationError {}
+
+impl From<BundleError> for EvaluationError {
+    fn from(error: BundleError) -> Self {
+        EvaluationError::Bundle(error)
+    }
+}
+
+impl From<EngineError> for EvaluationError {
+    fn from(error: EngineError) -> Self {
+        EvaluationError::Engine(error)
+    }
+}
+
+/// Sends `maps`, consecutive frames on the bundle's grid, through the case's channel and judges every row on every frame that arrived.
+/// `tick` is called after each frame.
+///
+/// # Errors
+/// [`EvaluationError`].
+pub fn evaluate(
+    bundle: &Bundle,
+    maps: &[ClassMap],
+    case: &Case,
+    seed: u64,
+    tick: &mut dyn FnMut(),
+) -> Result<Outcome, EvaluationError> {
+    let labels = bundle.labels();
+    let settings =
+        Settings { payload: case.payload, channel: case.channel.clone(), seed, key_every: 10, ..Settings::default() };
+    let mut sender = Sender::new(settings, labels);
+    let mut assembly = Assembly::new(true);
+    let mut scratch = Scratch::new();
+    let mut judges = Judges {
+        rule: Rule::new(bundle.grid(), labels),
+        prior: bundle.prior()?,
+        labels,
+        hybrids: [1, 2, 4]
+            .into_iter()
+            .map(|steps| {
+                let config = Config { mode: Mode::Auto, steps: Some(steps), seed, ..Config::default() };
+                Receiver::open(bundle, config, Default::default())
+            })
+            .collect::<Result<_, _>>()?,
+    };
+    let mut scene: Option<Scene> = None;
+    let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); ROWS.len()];
+    let (mut bytes, mut frames) = (srx::MAGIC.len(), 0);
+    let mut arrived: Vec<Packet> = Vec::new();
+    for (index, map) in maps.iter().enumerate() {
+        let sent = sender.send(map, index as u64 * 100_000, &mut arrived);
+        sent.map_err(|error| EvaluationError::Send { map: index, error })?;
+        if index + 1 == maps.len() {
+            sender.end(&mut arrived);
+        }
+        for packet in arrived.drain(..) {
+            bytes += srx::record_len(&packet);
+            let reception = Reception { snr_cdb: packet.info.snr_cdb, ..Reception::default() };
+            assembly.push(&packet.bytes, reception, |tile| packet.info.erased.contains(tile as u8));
+            while let Some(event) = assembly.event() {
+                let Event::Frame(frame) = event else { continue };
+                let scene = scene.get_or_insert_with(|| Scene::new(frame.header.params));
+                show(scene, &frame, &mut scratch);
+                let truth = &maps[frame.header.sequence as usize];
+                let judged = judges.judge(scene, truth, frame.header.sequence)?;
+                for (row, judged) in samples.iter_mut().zip(judged) {
+                    row.extend(judged.map(|judged| sample(&judges.rule, scene, truth, judged)));
+                }
+                frames += 1;
+            }
+        }
+        tick();
+    }
+    Ok(Outcome { case: case.clone(), frames, mean_bytes: bytes as f64 / maps.len().max(1) as f64, samples })
+}
+
+fn show(scene: &mut Scene, frame: &ReceivedFrame, scratch: &mut Scratch) {
+    scene.begin(&frame.header);
+    for (index, tile) in frame.tiles.iter().enumerate() {
+        // A tile that is damaged stays unknown, which is what is being evaluated.
+        let _ = tile.as_ref().map(|tile| scene.put_tile(&frame.header, index, tile, scratch));
+    }
+    scene.finish(frame.snr_cdb);
+}
+
+fn sample(rule: &Rule, scene: &Scene, truth: &ClassMap, judged: Judged) -> Sample {
+    let height = truth.grid.height as u32;
+    let permille = |rows: [u16; COLUMNS]| rows.map(|rows| (rows as u32 * 1000 / height) as u16);
+    let reading = rule.read_all(&truth.cells);
+    let true_free = permille(reading.free_rows);
+    let verdict = |hazards, free: [u16; COLUMNS]| Verdict {
+        hazards,
+        free_error: crate::report::metrics::free_error(&true_free, &free),
+    };
+    let mut all_cells = Confusion::new(rule.labels());
+    let mut lost_cells = all_cells.clone();
+    if let Some(map) = &judged.map {
+        for (cell, (&truth, &said)) in truth.cells.iter().zip(map).enumerate() {
+            all_cells.add(truth, said);
+            if !scene.known()[cell] {
+                lost_cells.add(truth, said);
+            }
+        }
+    }
+    Sample {
+        all_cells,
+        lost_cells,
+        truth: reading.hazards,
+        rule: judged.reading.map(|reading| verdict(reading.hazards, permille(reading.free_rows))),
+        head: judged.decision.map(|decision| verdict(decision.hazards(), decision.free_permille)),
+        macs: judged.macs,
+        generated: judged.generated,
+    }
+}

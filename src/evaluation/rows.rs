@@ -1,0 +1,174 @@
+//! The rows of the table: ways of dealing with what is missing.
+
+use crate::engine::EngineError;
+use crate::receiver::{Decision, Receiver};
+use crate::scene::rule::Reading;
+use crate::scene::{ClassMap, LabelSet, NEVER, Rule, Scene, Soft, argmax, fast_denoise, nearest_fill};
+use crate::wire::soft;
+
+/// A row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Row {
+    /// The rule on the received map; what is unknown says nothing.
+    LayoutOnly,
+    /// Unknown cells take the most common class of their place in the training maps.
+    Prior,
+    /// Unknown cells take the class of the nearest known one.
+    NearestFill,
+    /// Unknown cells take what the stream showed there last; the prior where it never did.
+    Hold,
+    /// Soft payloads: the best score of each cell.
+    Argmax,
+    /// Soft payloads: Fast Denoising Semantic.
+    Fds,
+    /// The head on the received scene.
+    SemanticFirst,
+    /// The head on the received and on the refined scene, fused, with this many sampler steps.
+    Hybrid(u16),
+}
+
+/// In the order of the table.
+pub const ROWS: [Row; 10] = [
+    Row::LayoutOnly,
+    Row::Prior,
+    Row::NearestFill,
+    Row::Hold,
+    Row::Argmax,
+    Row::Fds,
+    Row::SemanticFirst,
+    Row::Hybrid(1),
+    Row::Hybrid(2),
+    Row::Hybrid(4),
+];
+
+impl Row {
+    pub fn name(self) -> String {
+        match self {
+            Row::LayoutOnly => "layout-only".into(),
+            Row::Prior => "prior".into(),
+            Row::NearestFill => "nearest-fill".into(),
+            Row::Hold => "hold".into(),
+            Row::Argmax => "argmax".into(),
+            Row::Fds => "fds".into(),
+            Row::SemanticFirst => "semantic_first".into(),
+            Row::Hybrid(steps) => format!("hybrid {steps}"),
+        }
+    }
+
+    fn is_for_soft(self) -> Option<bool> {
+        match self {
+            Row::Prior | Row::NearestFill | Row::Hold => Some(false),
+            Row::Argmax | Row::Fds => Some(true),
+            _ => None,
+        }
+    }
+}
+
+/// What a row says of a frame.
+pub(super) struct Judged {
+    pub map: Option<Vec<u8>>,
+    pub reading: Option<Reading>,
+    pub decision: Option<Decision>,
+    pub macs: u64,
+    pub generated: bool,
+}
+
+pub(super) struct Judges {
+    pub rule: Rule,
+    pub prior: ClassMap,
+    pub labels: &'static LabelSet,
+    /// For the hybrid rows, in their order; the first one also serves as the head alone.
+    pub hybrids: Vec<Receiver>,
+}
+
+impl Judges {
+    /// Every row of [`ROWS`] on one scene; `None` where it doesn't apply to the payload.
+    pub fn judge(
+        &mut self,
+        scene: &Scene,
+        truth: &ClassMap,
+        sequence: u32,
+    ) -> Result<Vec<Option<Judged>>, EngineError> {
+        let is_soft = scene.params().payload.soft_bits().is_some();
+        let mut judged = Vec::new();
+        for row in ROWS {
+            judged.push(match row.is_for_soft() {
+                Some(soft) if soft != is_soft => None,
+                _ => Some(self.judge_row(row, scene, truth, sequence)?),
+            });
+        }
+        Ok(judged)
+    }
+
+    fn judge_row(&mut self, row: Row, scene: &Scene, truth: &ClassMap, sequence: u32) -> Result<Judged, EngineError> {
+        match row {
+            Row::LayoutOnly => {
+                let nothing = self.labels.unlabelled().unwrap_or(0);
+                let map = fill(scene, |_| nothing);
+                let reading = self.rule.read(scene.cells(), scene.known());
+                Ok(Judged { map: Some(map), reading: Some(reading), decision: None, macs: 0, generated: false })
+            }
+            Row::Prior => self.judge_map(fill(scene, |cell| self.prior.cells[cell])),
+            Row::NearestFill => {
+                let mut map = scene.cells().to_vec();
+                let filled = nearest_fill(truth.grid, &mut map, scene.known());
+                self.judge_map(if filled { map } else { self.prior.cells.clone() })
+            }
+            Row::Hold => {
+                let held = |cell: usize| match scene.held()[cell] {
+                    NEVER => self.prior.cells[cell],
+                    class => class,
+                };
+                self.judge_map(fill(scene, held))
+            }
+            Row::Argmax => self.judge_map(denoised(scene, argmax)),
+            Row::Fds => self.judge_map(denoised(scene, fast_denoise)),
+            Row::SemanticFirst => {
+                let decision = self.hybrids[0].provisional(scene)?;
+                let (macs, _) = self.hybrids[0].macs();
+                Ok(Judged { map: None, reading: None, decision: Some(decision), macs, generated: false })
+            }
+            Row::Hybrid(steps) => {
+                let index = ROWS.iter().filter(|row| matches!(row, Row::Hybrid(fewer) if *fewer < steps)).count();
+                let receiver = &mut self.hybrids[index];
+                let provisional = receiver.provisional(scene)?;
+                let conclusion = receiver.conclude(scene, &provisional, sequence, 0)?;
+                let generated = conclusion.steps > 0;
+                let map = match receiver.refined().filter(|_| generated) {
+                    Some(refined) => refined.cells.to_vec(),
+                    None => fill(scene, |cell| self.prior.cells[cell]),
+                };
+                let reading = Some(self.rule.read_all(&map));
+                let decision = Some(conclusion.decision);
+                Ok(Judged { map: Some(map), reading, decision, macs: conclusion.macs, generated })
+            }
+        }
+    }
+
+    /// A map through the rule and through the head.
+    fn judge_map(&mut self, map: Vec<u8>) -> Result<Judged, EngineError> {
+        let reading = Some(self.rule.read_all(&map));
+        let decision = Some(self.hybrids[0].judge(&map)?);
+        let (macs, _) = self.hybrids[0].macs();
+        Ok(Judged { map: Some(map), reading, decision, macs, generated: false })
+    }
+}
+
+fn fill(scene: &Scene, unknown: impl Fn(usize) -> u8) -> Vec<u8> {
+    let cells = scene.cells().iter().zip(scene.known()).enumerate();
+    cells.map(|(cell, (&class, &known))| if known { class } else { unknown(cell) }).collect()
+}
+
+fn denoised(scene: &Scene, method: fn(&Soft<'_>, &mut [u8], &mut [u8])) -> Vec<u8> {
+    let mut map = scene.cells().to_vec();
+    let soft = Soft {
+        grid: scene.params().grid,
+        codes: scene.codes(),
+        classes: scene.present(),
+        known: scene.known(),
+        unit: soft::unit_steps(scene.params().payload.soft_bits().unwrap_or(8)),
+    };
+    let mut confidence = vec![0; map.len()];
+    method(&soft, &mut map, &mut confidence);
+    map
+}

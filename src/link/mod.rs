@@ -1,0 +1,145 @@
+//! Where packets come from and where they go: `.srx` captures, standard input and output, UDP, and a simulated radio.
+//!
+//! The link moves opaque bytes plus what the radio says about them. It doesn't know what the bytes mean.
+
+mod address;
+mod channel;
+pub mod envelope;
+mod error;
+mod feed;
+pub mod srx;
+pub mod udp;
+
+pub use address::{Address, AddressError, SourceOptions};
+pub use channel::{Channel, ChannelSpec, CodeBits, Fate, Layout, Slot, SlotKind, SpecError};
+pub use error::LinkError;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Set to true to make every blocked [`Source`] return [`LinkError::Interrupted`] within 200 ms.
+pub type Interrupt = Arc<AtomicBool>;
+
+/// The slots of a packet that the radio could not deliver: one bit a slot, index 0 to 255.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Erasures([u64; 4]);
+
+impl Erasures {
+    /// Nothing was lost.
+    pub const NONE: Erasures = Erasures([0; 4]);
+
+    /// Marks slot `index` as lost.
+    pub fn set(&mut self, index: u8) {
+        self.0[usize::from(index >> 6)] |= 1 << (index & 63);
+    }
+
+    /// Whether slot `index` was lost.
+    pub fn contains(&self, index: u8) -> bool {
+        self.0[usize::from(index >> 6)] >> (index & 63) & 1 == 1
+    }
+
+    /// How many slots were lost, 0 to 256.
+    pub fn count(&self) -> u32 {
+        self.0.iter().map(|word| word.count_ones()).sum()
+    }
+
+    /// Whether no slot was lost.
+    pub fn is_empty(&self) -> bool {
+        *self == Erasures::NONE
+    }
+
+    /// The bit set as 32 bytes: slot `i` is bit `i % 8` of byte `i / 8`.
+    pub(crate) fn to_bytes(self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for (chunk, word) in bytes.chunks_exact_mut(8).zip(self.0) {
+            chunk.copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// The inverse of [`Erasures::to_bytes`].
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        let mut words = [0; 4];
+        for (i, byte) in bytes.into_iter().enumerate() {
+            words[i / 8] |= u64::from(byte) << (8 * (i % 8));
+        }
+        Erasures(words)
+    }
+}
+
+/// What the radio says about a packet. It travels beside the packet's bytes, never inside them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkInfo {
+    /// Measured signal-to-noise ratio in hundredths of a dB; `None` where nothing measured it.
+    pub snr_cdb: Option<i16>,
+    /// Delay from capture to arrival that the channel added, in µs.
+    pub delay_us: u32,
+    /// The slots whose bytes the radio could not deliver; they are zeroed in [`Packet::bytes`].
+    pub erased: Erasures,
+}
+
+/// Bytes that crossed, or are to cross, the link in one piece.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Packet {
+    /// At least one byte, at most [`srx::MAX_PACKET_BYTES`] in a capture and about [`udp::MAX_DATAGRAM_BYTES`] over UDP.
+    pub bytes: Vec<u8>,
+    pub info: LinkInfo,
+}
+
+impl Packet {
+    /// A packet that no radio has touched yet.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Packet { bytes, info: LinkInfo::default() }
+    }
+}
+
+/// What a [`Source`] has seen so far. What it could not deliver is counted here, never dropped in silence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Packets delivered.
+    pub received: u64,
+    /// Bytes of those packets on the link: envelope and length prefix included.
+    pub bytes: u64,
+    /// Datagrams above [`udp::MAX_DATAGRAM_BYTES`], dropped.
+    pub oversized: u64,
+    /// Datagrams that are no envelope, or damaged stretches of a capture, dropped.
+    pub malformed: u64,
+}
+
+/// A place that packets come from.
+pub trait Source {
+    /// Waits for the next packet; `None` is the end. After an error a damaged capture is at its end, while a socket can
+    /// be asked again. An [`Interrupt`] ends the wait within 200 ms.
+    fn next(&mut self) -> Result<Option<Packet>, LinkError>;
+
+    /// What was received and dropped so far.
+    fn counters(&self) -> Counters;
+}
+
+/// A place that packets go to.
+pub trait Sink {
+    /// Sends one packet. When this returns, the packet has left the process.
+    fn send(&mut self, packet: &Packet) -> Result<(), LinkError>;
+
+    /// Says that no packet follows, and reports what a late write could still fail with.
+    fn finish(&mut self) -> Result<(), LinkError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn erasures_remember_the_slots_at_word_borders() {
+        let mut erased = Erasures::NONE;
+        assert!(erased.is_empty());
+        for index in [0, 63, 64, 191, 255] {
+            erased.set(index);
+        }
+        let marked: Vec<u8> = (0..=255).filter(|&i| erased.contains(i)).collect();
+        assert_eq!(marked, [0, 63, 64, 191, 255]);
+        assert_eq!(erased.count(), 5);
+        assert_eq!(Erasures::from_bytes(erased.to_bytes()), erased);
+        assert_eq!(erased.to_bytes()[31], 0x80);
+    }
+}

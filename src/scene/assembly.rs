@@ -1,0 +1,382 @@
+//! From packets to frames: order, duplicates, gaps, and tiles that travel alone.
+//!
+//! A frame that comes whole is handed on at once. Tiles are gathered until their frame or a later one is complete, or until
+//! [`OPEN_FRAMES`] later frames have begun. What arrives behind a later frame, within [`WINDOW`] frames, is handed on marked late. A number that
+//! has not come when it leaves the window, or when the stream ends, is lost. Every number ends in one [`Event`].
+
+use crate::wire::{Context, End, Header, Packet, TilePacket, WireError};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Sequence numbers behind the newest one that are still waited for.
+pub const WINDOW: u32 = 64;
+/// Frames whose tiles are gathered at the same time.
+pub const OPEN_FRAMES: usize = 2;
+
+/// What the link says of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reception {
+    pub snr_cdb: Option<i16>,
+    pub delay_us: u32,
+    /// Bytes that the packet took on the link, its envelope included.
+    pub link_bytes: usize,
+}
+
+/// A frame as far as it arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivedFrame {
+    pub header: Header,
+    /// Each tile with its checksum; `None` where it did not arrive.
+    pub tiles: Vec<Option<Vec<u8>>>,
+    /// Mean over its packets, for tiles that travelled alone.
+    pub snr_cdb: Option<i16>,
+    /// The longest of its packets.
+    pub delay_us: u32,
+    pub link_bytes: usize,
+    /// A later frame was handed on before.
+    pub late: bool,
+    /// A header came damaged and was mended.
+    pub repaired: bool,
+}
+
+/// What became of a packet or of a sequence number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    Frame(ReceivedFrame),
+    /// `frames` numbers from `sequence` on never came.
+    Lost {
+        sequence: u32,
+        frames: u32,
+    },
+    Dropped(Dropped),
+}
+
+/// Why a packet was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dropped {
+    /// Its header does not hold.
+    Refused(WireError),
+    /// It came before.
+    Duplicate { sequence: u32 },
+    /// Its frame left the window, or was closed without it.
+    Stale { sequence: u32 },
+    /// Another stream than the first one heard.
+    OtherStream { stream: u16 },
+}
+
+/// Puts the packets of one stream together. It follows the first stream that it hears.
+#[derive(Debug)]
+pub struct Assembly {
+    stream: Option<u16>,
+    context: Option<Context>,
+    /// One past the highest number that has come. `None` until the stream's first number is known.
+    next: Option<u64>,
+    /// The numbers below `next` that are still waited for, at most [`WINDOW`].
+    missing: BTreeSet<u32>,
+    open: BTreeMap<u32, ReceivedFrame>,
+    events: VecDeque<Event>,
+    ended: bool,
+}
+
+impl Assembly {
+    /// `from_start`: numbers before the first one heard count as lost. A capture starts with its stream, a socket may join later.
+    pub fn new(from_start: bool) -> Self {
+        Assembly {
+            stream: None,
+            context: None,
+            next: from_start.then_some(0),
+            missing: BTreeSet::new(),
+            open: BTreeMap::new(),
+            events: VecDeque::new(),
+            ended: false,
+        }
+    }
+
+    /// The next thing that happened, oldest first. Take all before the next [`push`](Assembly::push).
+    pub fn event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The stream that it follows, once it has heard one.
+    pub fn stream(&self) -> Option<u16> {
+        self.stream
+    }
+
+    /// The stream's end marker has come.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Takes a packet. `erased(i)` says whether the radio could not deliver tile `i` of a whole frame.
+    pub fn push(&mut self, bytes: &[u8], reception: Reception, erased: impl Fn(usize) -> bool) {
+        match Packet::parse(bytes, self.context.as_ref()) {
+            Err(error) => self.drop(Dropped::Refused(error)),
+            Ok(Packet::End(End { stream, frames })) => {
+                if self.is_own(stream) {
+                    self.end(Some(frames));
+                }
+            }
+            Ok(Packet::Frame(frame)) => {
+                if !self.is_own(frame.header.stream) {
+                    return;
+                }
+                self.remember(&frame.header);
+                let tiles = 0..frame.header.params.tiling.tiles();
+                let tiles = tiles.map(|tile| frame.tile(tile).filter(|_| !erased(tile)).map(<[u8]>::to_vec));
+                self.hand_on(ReceivedFrame {
+                    header: frame.header,
+                    tiles: tiles.collect(),
+                    snr_cdb: reception.snr_cdb,
+                    delay_us: reception.delay_us,
+                    link_bytes: reception.link_bytes,
+                    late: false,
+                    repaired: frame.repaired,
+                });
+            }
+            Ok(Packet::Tile(tile)) => {
+                if self.is_own(tile.header.stream) {
+                    self.remember(&tile.header);
+                    self.gather(tile, reception);
+                }
+            }
+        }
+    }
+
+    /// Closes what is open and counts what never came: `frames` is what the end marker said, if there was one.
+    pub fn end(&mut self, frames: Option<u32>) {
+        while let Some((_, frame)) = self.open.pop_first() {
+            self.hand_on(frame);
+        }
+        if let (Some(frames), Some(_)) = (frames, self.next) {
+            self.advance(frames as u64);
+        }
+        while let Some(sequence) = self.missing.pop_first() {
+            self.events.push_back(Event::Lost { sequence, frames: 1 });
+        }
+        self.ended |= frames.is_some();
+    }
+
+    fn drop(&mut self, why: Dropped) {
+        self.events.push_back(Event::Dropped(why));
+    }
+
+    fn is_own(&mut self, stream: u16) -> bool {
+        let own = *self.stream.get_or_insert(stream) == stream;
+        if !own {
+            self.drop(Dropped::OtherStream { stream });
+        }
+        own
+    }
+
+    /// Later packets lean on the newest key frame, and tell the time by the newest frame.
+    fn remember(&mut self, header: &Header) {
+        let newest = self.next.is_none_or(|next| header.sequence as u64 >= next);
+        if header.key || newest {
+            self.context = Some(header.context());
+        }
+    }
+
+    fn gather(&mut self, packet: TilePacket<'_>, reception: Reception) {
+        let sequence = packet.header.sequence;
+        if !self.open.contains_key(&sequence) {
+            if self.has_come(sequence) {
+                return self.drop(Dropped::Stale { sequence });
+            }
+            let header = packet.header;
+            let frame = ReceivedFrame {
+                tiles: vec![None; header.params.tiling.tiles()],
+                header,
+                snr_cdb: None,
+                delay_us: 0,
+                link_bytes: 0,
+                late: false,
+                repaired: false,
+            };
+            self.open.insert(sequence, frame);
+        }
+        let Some(frame) = self.open.get_mut(&sequence) else { return };
+        // A forged tile may contradict the others: the first one says what the frame is.
+        let same = Header { key: frame.header.key, ..packet.header } == frame.header;
+        let Some(slot) = frame.tiles.get_mut(packet.index).filter(|_| same) else {
+            let error = WireError::Field { field: "header", reason: "contradicts the frame's other tiles" };
+            return self.drop(Dropped::Refused(error));
+        };
+        if slot.is_some() {
+            return self.drop(Dropped::Duplicate { sequence });
+        }
+        *slot = Some(packet.tile.to_vec());
+        let arrived = frame.tiles.iter().flatten().count() as i32;
+        frame.snr_cdb = match (frame.snr_cdb, reception.snr_cdb) {
+            (Some(mean), Some(new)) => Some((mean as i32 + (new as i32 - mean as i32) / arrived) as i16),
+            (mean, new) => mean.or(new),
+        };
+        frame.delay_us = frame.delay_us.max(reception.delay_us);
+        frame.link_bytes += reception.link_bytes;
+        frame.repaired |= packet.repaired;
+        let complete = frame.tiles.iter().all(Option::is_some);
+        while self.open.len() > OPEN_FRAMES || complete && self.open.contains_key(&sequence) {
+            let Some((_, oldest)) = self.open.pop_first() else { break };
+            self.hand_on(oldest);
+        }
+    }
+
+    fn has_come(&self, sequence: u32) -> bool {
+        self.next.is_some_and(|next| (sequence as u64) < next) && !self.missing.contains(&sequence)
+    }
+
+    fn hand_on(&mut self, mut frame: ReceivedFrame) {
+        let sequence = frame.header.sequence;
+        let next = *self.next.get_or_insert(sequence as u64);
+        if sequence as u64 >= next {
+            self.advance(sequence as u64);
+            self.next = Some(sequence as u64 + 1);
+        } else if self.missing.remove(&sequence) {
+            frame.late = true;
+        } else {
+            return self.drop(match next - sequence as u64 <= WINDOW as u64 {
+                true => Dropped::Duplicate { sequence },
+                false => Dropped::Stale { sequence },
+            });
+        }
+        self.events.push_back(Event::Frame(frame));
+    }
+
+    /// The numbers up to `next` are waited for from now on; those more than [`WINDOW`] behind it are lost.
+    fn advance(&mut self, next: u64) {
+        let from = self.next.unwrap_or(next);
+        let oldest = next.saturating_sub(WINDOW as u64);
+        while let Some(&sequence) = self.missing.first().filter(|&&sequence| (sequence as u64) < oldest) {
+            self.missing.remove(&sequence);
+            self.events.push_back(Event::Lost { sequence, frames: 1 });
+        }
+        // Below 2^32: `next` is a sequence number, or a count of frames.
+        if from < oldest {
+            self.events.push_back(Event::Lost { sequence: from as u32, frames: (oldest - from) as u32 });
+        }
+        self.missing.extend((from.max(oldest)..next).map(|sequence| sequence as u32));
+        self.next = Some(next.max(from));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::codec::Scratch;
+    use crate::wire::{ClassSet, Grid, Params, Payload, Tiling, buffer_len, emit_end, emit_frame, emit_tile};
+
+    fn header(sequence: u32) -> Header {
+        Header {
+            stream: 7,
+            sequence,
+            capture_us: sequence as u64 * 100_000,
+            key: sequence.is_multiple_of(4),
+            params: Params {
+                grid: Grid::new(16, 8),
+                tiling: Tiling { rows: 1, cols: 2 },
+                payload: Payload::Map,
+                label_set: 1,
+                classes: 12,
+            },
+            present: ClassSet(8),
+        }
+    }
+
+    fn frame(header: Header) -> Vec<u8> {
+        let mut bytes = vec![0; buffer_len(&header)];
+        let len = emit_frame(&header, &[3; 128], &mut Scratch::new(), &mut bytes).unwrap();
+        bytes.truncate(len);
+        bytes
+    }
+
+    fn tile(sequence: u32, index: usize) -> Vec<u8> {
+        let header = header(sequence);
+        let mut bytes = vec![0; buffer_len(&header)];
+        let len = emit_tile(&header, index, &[3; 128], &mut Scratch::new(), &mut bytes).unwrap();
+        bytes.truncate(len);
+        bytes
+    }
+
+    /// `12` decided, `12!` late, `12x` lost, `12-20x` lost as a stretch, `dup`, `stale`, `other`, `refused`.
+    fn story(from_start: bool, packets: &[Vec<u8>]) -> std::string::String {
+        let mut assembly = Assembly::new(from_start);
+        for packet in packets {
+            assembly.push(packet, Reception { snr_cdb: Some(500), delay_us: 3, link_bytes: packet.len() }, |_| false);
+        }
+        assembly.end(None);
+        let mut words = Vec::new();
+        while let Some(event) = assembly.event() {
+            words.push(match event {
+                Event::Frame(frame) => {
+                    let mark = if frame.late { "!" } else { "" };
+                    let missing = frame.tiles.iter().filter(|tile| tile.is_none()).count();
+                    let missing = std::format!("{}", if missing > 0 { std::format!("({missing})") } else { "".into() });
+                    std::format!("{}{mark}{missing}", frame.header.sequence)
+                }
+                Event::Lost { sequence, frames: 1 } => std::format!("{sequence}x"),
+                Event::Lost { sequence, frames } => std::format!("{sequence}-{}x", sequence + (frames - 1)),
+                Event::Dropped(Dropped::Duplicate { .. }) => "dup".into(),
+                Event::Dropped(Dropped::Stale { .. }) => "stale".into(),
+                Event::Dropped(Dropped::OtherStream { .. }) => "other".into(),
+                Event::Dropped(Dropped::Refused(_)) => "refused".into(),
+            });
+        }
+        words.join(" ")
+    }
+
+    fn frames(sequences: &[u32]) -> Vec<Vec<u8>> {
+        sequences.iter().map(|&sequence| frame(header(sequence))).collect()
+    }
+
+    #[test]
+    fn every_number_ends_once() {
+        assert_eq!(story(true, &frames(&[0, 1, 2])), "0 1 2");
+        assert_eq!(story(true, &frames(&[0, 3, 2, 4, 2])), "0 3 2! 4 dup 1x");
+        let mut ended = frames(&[0, 1]);
+        ended.push(emit_end(7, 4, 0).to_vec());
+        assert_eq!(story(true, &ended), "0 1 2x 3x");
+        // A key frame is needed to begin with: 1 can't be read, and is missed once 4 has come.
+        assert_eq!(story(true, &frames(&[1, 4])), "refused 4 0x 1x 2x 3x");
+        assert_eq!(story(false, &frames(&[4, 6])), "4 6 5x");
+    }
+
+    #[test]
+    fn a_jump_is_one_stretch_and_a_window() {
+        let story = story(true, &frames(&[0, 1000]));
+        assert!(story.starts_with("0 1-935x 1000 936x 937x"), "{story}");
+        assert!(story.ends_with("999x"));
+    }
+
+    #[test]
+    fn a_count_of_frames_at_the_end_of_the_range_is_no_trouble() {
+        let mut packets = frames(&[0]);
+        packets.push(frame(Header { key: true, ..header(u32::MAX) }));
+        packets.push(emit_end(7, u32::MAX, 0).to_vec());
+        assert!(story(true, &packets).starts_with("0 1-4294967230x 4294967295"));
+    }
+
+    #[test]
+    fn tiles_are_gathered_across_frames() {
+        let in_order = [tile(0, 0), tile(0, 1), tile(1, 0), tile(1, 1)];
+        assert_eq!(story(true, &in_order), "0 1");
+        let mixed = [tile(0, 0), tile(1, 1), tile(0, 1), tile(1, 1), tile(1, 0), tile(0, 0)];
+        assert_eq!(story(true, &mixed), "0 dup 1 stale");
+        let lossy = [tile(0, 1), tile(1, 0), tile(2, 0), tile(2, 1), tile(3, 0), tile(3, 1)];
+        assert_eq!(story(true, &lossy), "0(1) 1(1) 2 3");
+    }
+
+    #[test]
+    fn other_streams_are_counted_and_left_alone() {
+        let mut packets = frames(&[0, 1]);
+        packets.insert(1, frame(Header { stream: 8, ..header(0) }));
+        assert_eq!(story(true, &packets), "0 other 1");
+    }
+
+    #[test]
+    fn what_the_radio_erased_is_missing() {
+        let mut assembly = Assembly::new(true);
+        assembly.push(&frame(header(0)), Reception::default(), |tile| tile == 1);
+        let Some(Event::Frame(frame)) = assembly.event() else { panic!() };
+        assert!(frame.tiles[0].is_some() && frame.tiles[1].is_none());
+    }
+}

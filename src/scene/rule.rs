@@ -1,0 +1,269 @@
+//! The rule that turns a label map into truth: free space and hazards. Integers alone, the same on every CPU.
+//!
+//! With `u = 2x + 1` and `v = 2y + 1` for the cell in column `x`, row `y` of a `W`x`H` grid:
+//!
+//! - *Bands*, by `v / 2H`: far from 0.50, middle from 0.60, near from 0.75 down to the bottom edge.
+//! - *Zones*: a corridor that narrows with the distance. `reach = 8Wv - 6WH`, `dist = 20H |u - W|` (in units of `40WH`, that is
+//!   half-width 0.4 v/2H - 0.15 of the width). Centre where `dist < reach`; left and right where `reach <= dist < 3 reach`.
+//! - *Hazards*: in each of the nine zones a vehicle, a person, a structure, present when at least `N` known cells of the zone say so;
+//!   `N = max(4, zone cells / 50)`.
+//! - *Free space*, in 16 columns: from the bottom edge up, pass over the robot's own body (rows of the column that are all unlabelled),
+//!   then over drivable rows: `d > 0` and `2d >= n - i`, where of the row's `n` cells `d` are drivable and `i` unlabelled. Free is
+//!   the rows passed over the height, 0 when none was drivable.
+//!
+//! An unknown cell says nothing: it is neither drivable nor unlabelled nor a hazard.
+
+use super::{LabelSet, Role};
+use crate::wire::Grid;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Columns of the free-space reading.
+pub const COLUMNS: usize = 16;
+/// Zones of the ego corridor.
+pub const ZONES: usize = 9;
+/// Hazard types in a zone.
+pub const TYPES: usize = 3;
+/// Zone x type pairs, index `zone * TYPES + type`.
+pub const PAIRS: usize = ZONES * TYPES;
+
+/// Zones by index: band by band from near to far, in each left, centre, right.
+pub const ZONE_NAMES: [&str; ZONES] = [
+    "near left",
+    "near centre",
+    "near right",
+    "middle left",
+    "middle centre",
+    "middle right",
+    "far left",
+    "far centre",
+    "far right",
+];
+/// Hazard types by index.
+pub const TYPE_NAMES: [&str; TYPES] = ["vehicle", "person", "structure"];
+
+/// A set of zone x type pairs: bit `zone * TYPES + type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HazardSet(pub u32);
+
+impl HazardSet {
+    pub const fn contains(self, pair: usize) -> bool {
+        self.0 >> pair & 1 == 1
+    }
+
+    pub fn insert(&mut self, pair: usize) {
+        self.0 |= 1 << pair;
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        (0..PAIRS).filter(move |&pair| self.contains(pair))
+    }
+}
+
+/// What the rule reads off a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// Free space of each column, rows passed from the bottom edge, `0..=height`.
+    pub free_rows: [u16; COLUMNS],
+    pub hazards: HazardSet,
+}
+
+/// The zone of the cell in column `x`, row `y`. `None` outside the corridor.
+pub fn zone_of(grid: Grid, x: u16, y: u16) -> Option<usize> {
+    let (width, height) = (grid.width as i64, grid.height as i64);
+    let (u, v) = (2 * x as i64 + 1, 2 * y as i64 + 1);
+    let band = match 1000 * v / (2 * height) {
+        750.. => 0,
+        600.. => 1,
+        500.. => 2,
+        _ => return None,
+    };
+    let reach = 8 * width * v - 6 * width * height;
+    let distance = 20 * height * (u - width).abs();
+    let side = match distance {
+        near if near < reach => 1,
+        wide if wide < 3 * reach && u < width => 0,
+        wide if wide < 3 * reach => 2,
+        _ => return None,
+    };
+    Some(band * 3 + side)
+}
+
+/// The rule, laid out for one grid and label set.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    grid: Grid,
+    labels: &'static LabelSet,
+    /// Zone of each cell, `ZONES` for none.
+    zones: Vec<u8>,
+    /// Cells that a hazard needs in each zone.
+    needed: [u32; ZONES],
+}
+
+impl Rule {
+    pub fn new(grid: Grid, labels: &'static LabelSet) -> Self {
+        let mut zones = vec![ZONES as u8; grid.cells()];
+        let mut sizes = [0u32; ZONES];
+        for y in 0..grid.height {
+            for x in 0..grid.width {
+                if let Some(zone) = zone_of(grid, x, y) {
+                    zones[y as usize * grid.width as usize + x as usize] = zone as u8;
+                    sizes[zone] += 1;
+                }
+            }
+        }
+        Rule { grid, labels, zones, needed: sizes.map(|cells| (cells / 50).max(4)) }
+    }
+
+    pub fn grid(&self) -> Grid {
+        self.grid
+    }
+
+    pub fn labels(&self) -> &'static LabelSet {
+        self.labels
+    }
+
+    /// Cells that a hazard needs in each zone.
+    pub fn needed(&self) -> [u32; ZONES] {
+        self.needed
+    }
+
+    /// Reads the map `cells`; `known` says which cells count. Both have a value per cell of the grid.
+    pub fn read(&self, cells: &[u8], known: &[bool]) -> Reading {
+        Reading { free_rows: self.free(cells, known), hazards: self.hazards(cells, known) }
+    }
+
+    /// Reads a map that is known in every cell.
+    pub fn read_all(&self, cells: &[u8]) -> Reading {
+        self.read(cells, &vec![true; cells.len()])
+    }
+
+    fn hazards(&self, cells: &[u8], known: &[bool]) -> HazardSet {
+        let mut counts = [[0u32; TYPES]; ZONES];
+        for ((&zone, &class), _) in self.zones.iter().zip(cells).zip(known).filter(|(_, known)| **known) {
+            let kind = match self.labels.role(class) {
+                Role::Vehicle => 0,
+                Role::Person => 1,
+                Role::Structure => 2,
+                _ => continue,
+            };
+            if let Some(zone) = counts.get_mut(zone as usize) {
+                zone[kind] += 1;
+            }
+        }
+        let mut hazards = HazardSet::default();
+        for (zone, (counts, needed)) in counts.iter().zip(self.needed).enumerate() {
+            for (kind, &count) in counts.iter().enumerate() {
+                if count >= needed {
+                    hazards.insert(zone * TYPES + kind);
+                }
+            }
+        }
+        hazards
+    }
+
+    fn free(&self, cells: &[u8], known: &[bool]) -> [u16; COLUMNS] {
+        let (width, height) = (self.grid.width as usize, self.grid.height as usize);
+        core::array::from_fn(|column| {
+            let (start, end) = (column * width / COLUMNS, (column + 1) * width / COLUMNS);
+            let mut driven = false;
+            let mut passed = 0;
+            for y in (0..height).rev() {
+                let (mut drivable, mut unlabelled) = (0, 0);
+                for cell in (y * width + start..y * width + end).filter(|&cell| known[cell]) {
+                    match self.labels.role(cells[cell]) {
+                        Role::Drivable => drivable += 1,
+                        Role::Unlabelled => unlabelled += 1,
+                        _ => {}
+                    }
+                }
+                let n = end - start;
+                if drivable > 0 && 2 * drivable >= n - unlabelled {
+                    driven = true;
+                } else if driven || unlabelled < n {
+                    break;
+                }
+                passed += 1;
+            }
+            if driven { passed } else { 0 }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scene::{CAMVID12, ClassMap};
+
+    const GRID: Grid = Grid::new(128, 96);
+
+    fn rule() -> Rule {
+        Rule::new(GRID, &CAMVID12)
+    }
+
+    fn fill(map: &mut ClassMap, xs: core::ops::Range<usize>, ys: core::ops::Range<usize>, class: u8) {
+        for y in ys {
+            for x in xs.clone() {
+                map.cells[y * 128 + x] = class;
+            }
+        }
+    }
+
+    #[test]
+    fn zones_lie_as_documented() {
+        assert_eq!(zone_of(GRID, 64, 95), Some(1));
+        assert_eq!(zone_of(GRID, 0, 95), Some(0));
+        assert_eq!(zone_of(GRID, 127, 80), Some(2));
+        assert_eq!(zone_of(GRID, 63, 60), Some(4));
+        assert_eq!(zone_of(GRID, 64, 48), Some(7));
+        assert_eq!(zone_of(GRID, 64, 47), None);
+        assert_eq!(zone_of(GRID, 0, 50), None);
+        // Left and right mirror each other.
+        for y in 0..96 {
+            for x in 0..128 {
+                let mirrored = zone_of(GRID, 127 - x, y).map(|zone| zone / 3 * 3 + 2 - zone % 3);
+                assert_eq!(zone_of(GRID, x, y), mirrored);
+            }
+        }
+    }
+
+    #[test]
+    fn a_car_is_a_hazard_from_n_cells_on() {
+        let rule = rule();
+        let needed = rule.needed()[4] as usize;
+        for cells in [needed - 1, needed] {
+            let mut map = ClassMap::filled(GRID, 3);
+            for index in 0..cells {
+                fill(&mut map, 60 + index % 4..61 + index % 4, 60 + index / 4..61 + index / 4, 8);
+            }
+            let hazards = rule.read_all(&map.cells).hazards;
+            assert_eq!(hazards.contains(4 * TYPES), cells == needed);
+            assert!(!hazards.contains(4 * TYPES + 1));
+        }
+    }
+
+    #[test]
+    fn free_space_stops_at_the_first_obstacle_and_passes_the_bonnet() {
+        let rule = rule();
+        let mut map = ClassMap::filled(GRID, 0);
+        fill(&mut map, 0..128, 48..96, 3);
+        assert_eq!(rule.read_all(&map.cells).free_rows, [48; COLUMNS]);
+        fill(&mut map, 0..128, 90..96, 11);
+        assert_eq!(rule.read_all(&map.cells).free_rows, [48; COLUMNS]);
+        fill(&mut map, 8..16, 70..72, 8);
+        assert_eq!(rule.read_all(&map.cells).free_rows[..3], [48, 24, 48]);
+        fill(&mut map, 16..24, 48..96, 4);
+        assert_eq!(rule.read_all(&map.cells).free_rows[..4], [48, 24, 0, 48]);
+    }
+
+    #[test]
+    fn unknown_cells_say_nothing() {
+        let rule = rule();
+        let mut map = ClassMap::filled(GRID, 3);
+        fill(&mut map, 50..78, 60..70, 8);
+        let known: Vec<bool> = (0..GRID.cells()).map(|cell| cell / 128 < 50).collect();
+        let reading = rule.read(&map.cells, &known);
+        assert_eq!(reading.free_rows, [0; COLUMNS]);
+        assert_eq!(reading.hazards, HazardSet(0));
+    }
+}

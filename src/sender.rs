@@ -1,0 +1,247 @@
+//! The other end, simulated: maps become packets, and packets cross a channel.
+
+use crate::link::{Channel, ChannelSpec, CodeBits, Layout, Packet, Slot, SlotKind};
+use crate::scene::{ClassMap, LabelSet};
+use crate::wire::codec::Scratch;
+use crate::wire::{
+    ClassSet, Header, Packet as WirePacket, Params, Payload, Tiling, WireError, buffer_len, emit_end, emit_frame,
+    emit_tile, soft,
+};
+
+/// What travels in one packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Packing {
+    /// A whole frame.
+    #[default]
+    Frame,
+    /// A tile, with a header of its own.
+    Tile,
+}
+
+/// How maps are sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    pub stream: u16,
+    pub tiling: Tiling,
+    pub payload: Payload,
+    pub packing: Packing,
+    /// Every so many frames one is a key frame, the first one always; at least 1.
+    pub key_every: u32,
+    pub channel: ChannelSpec,
+    /// Seed of the channel.
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            stream: 1,
+            tiling: Tiling::DEFAULT,
+            payload: Payload::Map,
+            packing: Packing::Frame,
+            key_every: 10,
+            channel: ChannelSpec::default(),
+            seed: 0,
+        }
+    }
+}
+
+/// Sends maps, one after the other.
+pub struct Sender {
+    settings: Settings,
+    labels: &'static LabelSet,
+    channel: Channel,
+    scratch: Box<Scratch>,
+    sequence: u32,
+    capture_us: u64,
+    buffer: Vec<u8>,
+}
+
+impl Sender {
+    pub fn new(settings: Settings, labels: &'static LabelSet) -> Self {
+        Sender {
+            channel: Channel::new(settings.channel.clone(), settings.seed),
+            settings,
+            labels,
+            scratch: Box::new(Scratch::new()),
+            sequence: 0,
+            capture_us: 0,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Changes the channel from the next frame on.
+    pub fn set_channel(&mut self, spec: ChannelSpec) {
+        self.channel.set_spec(spec);
+    }
+
+    /// Frames sent so far.
+    pub fn frames(&self) -> u32 {
+        self.sequence
+    }
+
+    /// Sends `map`, captured at `capture_us`; appends what arrives of it, and of packets that waited, to `arrived`. Returns the bytes
+    /// that the frame took on the air.
+    ///
+    /// # Errors
+    /// [`WireError`] when the map doesn't fit the settings: its grid, its classes.
+    pub fn send(&mut self, map: &ClassMap, capture_us: u64, arrived: &mut Vec<Packet>) -> Result<usize, WireError> {
+        let unknown_class = WireError::Field { field: "cells", reason: "hold a class that the label set doesn't have" };
+        let header = Header {
+            stream: self.settings.stream,
+            sequence: self.sequence,
+            capture_us,
+            key: self.sequence.is_multiple_of(self.settings.key_every.max(1)),
+            params: Params {
+                grid: map.grid,
+                tiling: self.settings.tiling,
+                payload: self.settings.payload,
+                label_set: self.labels.id,
+                classes: self.labels.len() as u8,
+            },
+            present: ClassSet::of(&map.cells).ok_or(unknown_class)?,
+        };
+        header.params.validate()?;
+        self.buffer.resize(buffer_len(&header), 0);
+        let sent = match self.settings.packing {
+            Packing::Frame => {
+                let len = emit_frame(&header, &map.cells, &mut self.scratch, &mut self.buffer)?;
+                let layout = frame_layout(&header, &self.buffer[..len])?;
+                let packet = Packet::new(self.buffer[..len].to_vec());
+                self.channel.transmit(packet, &layout, self.sequence as u64, false, arrived);
+                len
+            }
+            Packing::Tile => {
+                let tiles = self.settings.tiling.tiles();
+                let mut total = 0;
+                for index in 0..tiles {
+                    let len = emit_tile(&header, index, &map.cells, &mut self.scratch, &mut self.buffer)?;
+                    let layout = Layout { slots: vec![slot(&header, index, tile_start(&header), len)] };
+                    let packet = Packet::new(self.buffer[..len].to_vec());
+                    let number = self.sequence as u64 * tiles as u64 + index as u64;
+                    self.channel.transmit(packet, &layout, number, true, arrived);
+                    total += len;
+                }
+                total
+            }
+        };
+        self.sequence += 1;
+        self.capture_us = capture_us;
+        Ok(sent)
+    }
+
+    /// Ends the stream: what still waited arrives, and the end marker, which the simulated channel spares.
+    pub fn end(&mut self, arrived: &mut Vec<Packet>) {
+        self.channel.flush(arrived);
+        arrived.push(Packet::new(emit_end(self.settings.stream, self.sequence, self.capture_us).to_vec()));
+    }
+}
+
+/// Where the tiles of a frame packet lie, for the channel.
+fn frame_layout(header: &Header, bytes: &[u8]) -> Result<Layout, WireError> {
+    let context = header.context();
+    let WirePacket::Frame(frame) = WirePacket::parse(bytes, Some(&context))? else {
+        return Err(WireError::Kind(0));
+    };
+    let tiles = (0..header.params.tiling.tiles()).filter_map(|index| Some((index, frame.tile_range(index)?)));
+    Ok(Layout { slots: tiles.map(|(index, range)| slot(header, index, range.start, range.end)).collect() })
+}
+
+/// First byte behind the header of a tile packet: prefix, key block or check, tile index, present set, checksum.
+fn tile_start(header: &Header) -> usize {
+    let parameters = if header.key { 4 + Params::WIRE_LEN } else { 2 };
+    12 + parameters + 1 + ClassSet::wire_len(header.params.classes) + 4
+}
+
+fn slot(header: &Header, index: usize, start: usize, end: usize) -> Slot {
+    let kind = match header.params.payload {
+        Payload::Map => SlotKind::Digital,
+        Payload::Soft4 => SlotKind::Analog { bits: CodeBits::Four, unit: soft::unit_steps(4) as f32 },
+        Payload::Soft8 => SlotKind::Analog { bits: CodeBits::Eight, unit: soft::unit_steps(8) as f32 },
+    };
+    let cols = header.params.tiling.cols as usize;
+    Slot { start, end, kind, row: (index / cols) as u16, col: (index % cols) as u16 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scene::{Assembly, CAMVID12, Event, Reception, Scene, Street};
+    use crate::wire::Grid;
+
+    fn received(settings: Settings, frames: u32) -> Vec<(ClassMap, Scene)> {
+        let street = Street::new(3, Grid::new(128, 96));
+        let mut sender = Sender::new(settings, &CAMVID12);
+        let (mut assembly, mut scratch) = (Assembly::new(true), Scratch::new());
+        let mut arrived = Vec::new();
+        let maps: Vec<ClassMap> = (0..frames).map(|frame| street.frame(frame)).collect();
+        for (index, map) in maps.iter().enumerate() {
+            sender.send(map, index as u64 * 100_000, &mut arrived).unwrap();
+        }
+        sender.end(&mut arrived);
+        let mut scenes = Vec::new();
+        for packet in arrived {
+            let reception = Reception { snr_cdb: packet.info.snr_cdb, ..Reception::default() };
+            assembly.push(&packet.bytes, reception, |tile| packet.info.erased.contains(tile as u8));
+            while let Some(Event::Frame(frame)) = assembly.event() {
+                let mut scene = Scene::new(frame.header.params);
+                scene.begin(&frame.header);
+                for (index, tile) in frame.tiles.iter().enumerate() {
+                    if let Some(tile) = tile {
+                        scene.put_tile(&frame.header, index, tile, &mut scratch).unwrap();
+                    }
+                }
+                scene.finish(frame.snr_cdb);
+                scenes.push((maps[frame.header.sequence as usize].clone(), scene));
+            }
+        }
+        assert!(assembly.ended());
+        scenes
+    }
+
+    #[test]
+    fn a_clean_channel_changes_nothing() {
+        for payload in [Payload::Map, Payload::Soft4, Payload::Soft8] {
+            for packing in [Packing::Frame, Packing::Tile] {
+                let settings = Settings { payload, packing, ..Settings::default() };
+                let scenes = received(settings, 12);
+                assert_eq!(scenes.len(), 12);
+                for (map, scene) in scenes {
+                    assert_eq!(scene.known_permille(), 1000);
+                    if payload == Payload::Map {
+                        assert_eq!(scene.cells(), map.cells);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn whole_frames_and_tiles_lose_the_same_tiles() {
+        let lossy = |packing| {
+            let channel = "tile-loss=0.4,burst=3".parse().unwrap();
+            received(Settings { channel, packing, seed: 5, key_every: 1, ..Settings::default() }, 20)
+                .into_iter()
+                .map(|(_, scene)| scene.known().to_vec())
+                .collect::<Vec<_>>()
+        };
+        let frames = lossy(Packing::Frame);
+        let share = frames.iter().flatten().filter(|known| !**known).count() as f64 / (20.0 * 12288.0);
+        assert!((0.2..0.6).contains(&share), "{share}");
+        // A frame of which no tile arrives is lost as tiles, and known in no cell as a frame.
+        let nonempty: Vec<_> = frames.into_iter().filter(|known| known.contains(&true)).collect();
+        assert_eq!(nonempty, lossy(Packing::Tile));
+    }
+
+    #[test]
+    fn soft_values_take_the_channels_noise() {
+        let channel = "sigma=0.22".parse().unwrap();
+        let scenes = received(Settings { payload: Payload::Soft8, channel, ..Settings::default() }, 3);
+        for (map, scene) in scenes {
+            let wrong = scene.cells().iter().zip(&map.cells).filter(|(a, b)| a != b).count();
+            // At this noise about one cell in a hundred is wrong by argmax.
+            assert!((20..400).contains(&wrong), "{wrong}");
+            assert!(scene.snr_cdb().is_some_and(|snr| (1250..1400).contains(&snr)));
+        }
+    }
+}

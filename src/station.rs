@@ -1,0 +1,211 @@
+//! The whole way of a packet: assembly, scene, receiver, records.
+
+use crate::bundle::{Bundle, BundleError};
+use crate::engine::EngineError;
+use crate::receiver::{Config, Decision, Pace, Receiver, Refined};
+use crate::report::record::{Decided, Outcome, Record};
+use crate::scene::{Assembly, Dropped, Event, ReceivedFrame, Reception, Scene};
+use crate::wire::codec::Scratch;
+use std::time::Instant;
+
+/// What a [`Station`] makes known, in this order for a frame: its provisional decision, then its record.
+#[derive(Debug)]
+pub enum Published<'a> {
+    /// Stands from now on, until the record of the same number says otherwise.
+    Provisional { sequence: u32, decision: &'a Decision },
+    Record {
+        record: &'a Record<'a>,
+        /// The received scene; `None` for a frame that was lost or refused.
+        scene: Option<&'a Scene>,
+        /// The refined scene, where one was generated.
+        refined: Option<Refined<'a>>,
+    },
+    /// A packet was dropped, and counted.
+    Dropped(Dropped),
+}
+
+/// Packets that did not end in a scene, and tiles that came damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Drops {
+    /// Packets whose header does not hold, or that lean on a key frame that is missing.
+    pub refused: u64,
+    pub duplicate: u64,
+    /// Packets of frames that were closed without them.
+    pub stale: u64,
+    pub other_stream: u64,
+    /// Tiles whose checksum or length is wrong.
+    pub damaged_tiles: u64,
+    /// Headers that came damaged and were mended.
+    pub repaired_headers: u64,
+}
+
+/// A receiver with its stream. Push packets; take what it publishes.
+pub struct Station {
+    receiver: Receiver,
+    assembly: Assembly,
+    scene: Option<Scene>,
+    scratch: Box<Scratch>,
+    deadline_us: Option<u64>,
+    drops: Drops,
+}
+
+impl Station {
+    /// `from_start`: see [`Assembly::new`].
+    ///
+    /// # Errors
+    /// See [`Receiver::open`].
+    pub fn open(bundle: &Bundle, config: Config, from_start: bool) -> Result<Self, BundleError> {
+        Ok(Station {
+            receiver: Receiver::open(bundle, config, Pace::default())?,
+            assembly: Assembly::new(from_start),
+            scene: None,
+            scratch: Box::new(Scratch::new()),
+            deadline_us: config.deadline_us,
+            drops: Drops::default(),
+        })
+    }
+
+    pub fn receiver(&mut self) -> &mut Receiver {
+        &mut self.receiver
+    }
+
+    pub fn drops(&self) -> Drops {
+        self.drops
+    }
+
+    /// The stream's end marker has come.
+    pub fn ended(&self) -> bool {
+        self.assembly.ended()
+    }
+
+    /// Takes a packet. `erased(i)` says whether the radio could not deliver tile `i` of a whole frame.
+    ///
+    /// # Errors
+    /// A model's run; bad packets are no errors, they are published as dropped.
+    pub fn push(
+        &mut self,
+        bytes: &[u8],
+        reception: Reception,
+        erased: impl Fn(usize) -> bool,
+        publish: &mut dyn FnMut(Published<'_>),
+    ) -> Result<(), EngineError> {
+        let arrival = Instant::now();
+        self.assembly.push(bytes, reception, erased);
+        self.work_off(arrival, publish)
+    }
+
+    /// No packet follows: settles what is still waited for.
+    ///
+    /// # Errors
+    /// As [`push`](Station::push).
+    pub fn end(&mut self, publish: &mut dyn FnMut(Published<'_>)) -> Result<(), EngineError> {
+        self.assembly.end(None);
+        self.work_off(Instant::now(), publish)
+    }
+
+    fn work_off(&mut self, arrival: Instant, publish: &mut dyn FnMut(Published<'_>)) -> Result<(), EngineError> {
+        while let Some(event) = self.assembly.event() {
+            match event {
+                Event::Frame(frame) => self.decide(&frame, arrival, publish)?,
+                Event::Lost { sequence, frames } => {
+                    let stream = self.assembly.stream().unwrap_or(0);
+                    let record = Record::empty(stream, sequence, frames, Outcome::Lost);
+                    publish(Published::Record { record: &record, scene: None, refined: None });
+                }
+                Event::Dropped(why) => {
+                    let count = match why {
+                        Dropped::Refused(_) => &mut self.drops.refused,
+                        Dropped::Duplicate { .. } => &mut self.drops.duplicate,
+                        Dropped::Stale { .. } => &mut self.drops.stale,
+                        Dropped::OtherStream { .. } => &mut self.drops.other_stream,
+                    };
+                    *count += 1;
+                    publish(Published::Dropped(why));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn decide(
+        &mut self,
+        frame: &ReceivedFrame,
+        arrival: Instant,
+        publish: &mut dyn FnMut(Published<'_>),
+    ) -> Result<(), EngineError> {
+        let header = &frame.header;
+        self.drops.repaired_headers += frame.repaired as u64;
+        let mut record = Record {
+            capture_us: Some(header.capture_us),
+            delay_us: frame.delay_us,
+            bytes: frame.link_bytes as u32,
+            snr_cdb: frame.snr_cdb,
+            ..Record::empty(header.stream, header.sequence, 1, Outcome::Decided)
+        };
+        if let Err(refusal) = self.receiver.accepts(header) {
+            let reason = refusal.to_string();
+            record.outcome = Outcome::Refused;
+            record.reason = &reason;
+            publish(Published::Record { record: &record, scene: None, refined: None });
+            return Ok(());
+        }
+        // A late frame stands alone: the stream's scene has moved on, and what it holds is newer.
+        let mut alone = frame.late.then(|| Scene::new(header.params));
+        let scene = match &mut alone {
+            Some(scene) => scene,
+            None => {
+                let current = self.scene.take().filter(|scene| *scene.params() == header.params);
+                self.scene.insert(current.unwrap_or_else(|| Scene::new(header.params)))
+            }
+        };
+        scene.begin(header);
+        let mut missing = 0;
+        for (index, tile) in frame.tiles.iter().enumerate() {
+            let Some(tile) = tile else {
+                missing += 1;
+                continue;
+            };
+            if let Err(error) = scene.put_tile(header, index, tile, &mut self.scratch) {
+                log::debug!("frame {}: tile {index}: {error}", header.sequence);
+                self.drops.damaged_tiles += 1;
+                missing += 1;
+            }
+        }
+        scene.finish(frame.snr_cdb);
+        record.timing.decode_us = elapsed_us(arrival);
+
+        let provisional = self.receiver.provisional(scene)?;
+        record.timing.provisional_us = elapsed_us(arrival);
+        publish(Published::Provisional { sequence: header.sequence, decision: &provisional });
+
+        let elapsed = record.timing.provisional_us;
+        let conclusion = self.receiver.conclude(scene, &provisional, header.sequence, elapsed)?;
+        record.timing.decision_us = elapsed_us(arrival);
+        record.known_permille = scene.known_permille();
+        record.tiles_missing = missing;
+        record.mode = conclusion.mode;
+        record.gate = conclusion.gate.name();
+        record.steps = conclusion.steps;
+        record.macs = conclusion.macs;
+        record.provisional = Some(decided(&provisional));
+        record.decision = Some(decided(&conclusion.decision));
+        if frame.late {
+            record.outcome = Outcome::DecidedLate;
+            record.reason = "a later frame came first";
+        } else if self.deadline_us.is_some_and(|deadline_us| record.timing.decision_us > deadline_us) {
+            record.outcome = Outcome::DecidedLate;
+            record.reason = "after its deadline";
+        }
+        let refined = self.receiver.refined().filter(|_| conclusion.steps > 0);
+        publish(Published::Record { record: &record, scene: Some(scene), refined });
+        Ok(())
+    }
+}
+
+fn decided(decision: &Decision) -> Decided {
+    Decided::new(decision.free_permille, decision.hazard_permille, decision.hazards())
+}
+
+fn elapsed_us(since: Instant) -> u64 {
+    since.elapsed().as_micros() as u64
+}

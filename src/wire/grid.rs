@@ -1,0 +1,177 @@
+//! The cells of a map, and how a map is cut into tiles that decode alone.
+
+/// Size of a map in cells. Row-major, `index = y * width + x`, row 0 at the top.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grid {
+    pub width: u16,
+    pub height: u16,
+}
+
+impl Grid {
+    /// Widest and tallest map that the wire carries, in cells.
+    pub const MAX_SIDE: u16 = 4096;
+
+    pub const fn new(width: u16, height: u16) -> Self {
+        Grid { width, height }
+    }
+
+    pub const fn cells(self) -> usize {
+        self.width as usize * self.height as usize
+    }
+
+    /// Most cells that a map may have: 2048x1024.
+    pub const MAX_CELLS: usize = 1 << 21;
+
+    /// Both sides in 1..=[`Grid::MAX_SIDE`], at most [`Grid::MAX_CELLS`] cells.
+    pub const fn is_valid(self) -> bool {
+        self.width >= 1
+            && self.height >= 1
+            && self.width <= Self::MAX_SIDE
+            && self.height <= Self::MAX_SIDE
+            && self.cells() <= Self::MAX_CELLS
+    }
+}
+
+impl core::fmt::Display for Grid {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
+    }
+}
+
+impl core::str::FromStr for Grid {
+    type Err = &'static str;
+
+    /// Reads `WIDTHxHEIGHT`, as in `128x96`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let reason = "a grid is WIDTHxHEIGHT in cells, each 1 to 4096 and 2097152 together, as in 128x96";
+        let (width, height) = text.split_once('x').ok_or(reason)?;
+        let grid = Grid { width: width.parse().map_err(|_| reason)?, height: height.parse().map_err(|_| reason)? };
+        if grid.is_valid() { Ok(grid) } else { Err(reason) }
+    }
+}
+
+/// A rectangle of cells inside a grid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rect {
+    pub x: u16,
+    pub y: u16,
+    pub width: u16,
+    pub height: u16,
+}
+
+impl Rect {
+    pub const fn cells(self) -> usize {
+        self.width as usize * self.height as usize
+    }
+
+    pub const fn is_inside(self, grid: Grid) -> bool {
+        self.width >= 1
+            && self.height >= 1
+            && self.x as u32 + self.width as u32 <= grid.width as u32
+            && self.y as u32 + self.height as u32 <= grid.height as u32
+    }
+}
+
+/// How a map is cut: `rows` x `cols` tiles in scan order, each 1..=16, never more than the grid has cells on that side.
+///
+/// Tile `(row, col)` covers columns `col * width / cols .. (col + 1) * width / cols`, rows likewise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tiling {
+    pub rows: u8,
+    pub cols: u8,
+}
+
+impl Tiling {
+    /// The tiling of every table in the documentation: 24x64 cells (rows x columns) at 128x96.
+    pub const DEFAULT: Tiling = Tiling { rows: 4, cols: 2 };
+    /// Most tiles a frame can have.
+    pub const MAX_TILES: usize = 256;
+
+    pub const fn tiles(self) -> usize {
+        self.rows as usize * self.cols as usize
+    }
+
+    pub const fn fits(self, grid: Grid) -> bool {
+        self.rows >= 1
+            && self.cols >= 1
+            && self.rows <= 16
+            && self.cols <= 16
+            && self.rows as u16 <= grid.height
+            && self.cols as u16 <= grid.width
+    }
+
+    /// The cells of tile `index` (scan order). `None` past the last tile.
+    pub const fn rect(self, grid: Grid, index: usize) -> Option<Rect> {
+        if index >= self.tiles() {
+            return None;
+        }
+        let (row, col) = (index / self.cols as usize, index % self.cols as usize);
+        let x = edge(grid.width, col, self.cols);
+        let y = edge(grid.height, row, self.rows);
+        Some(Rect {
+            x,
+            y,
+            width: edge(grid.width, col + 1, self.cols) - x,
+            height: edge(grid.height, row + 1, self.rows) - y,
+        })
+    }
+}
+
+const fn edge(side: u16, index: usize, parts: u8) -> u16 {
+    (index * side as usize / parts as usize) as u16
+}
+
+impl core::fmt::Display for Tiling {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}x{}", self.rows, self.cols)
+    }
+}
+
+impl core::str::FromStr for Tiling {
+    type Err = &'static str;
+
+    /// Reads `ROWSxCOLS`, as in `4x2`.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let reason = "a tiling is ROWSxCOLS, each 1 to 16, as in 4x2";
+        let (rows, cols) = text.split_once('x').ok_or(reason)?;
+        let tiling = Tiling { rows: rows.parse().map_err(|_| reason)?, cols: cols.parse().map_err(|_| reason)? };
+        let within = |side: u8| (1..=16).contains(&side);
+        if within(tiling.rows) && within(tiling.cols) { Ok(tiling) } else { Err(reason) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_cover_every_cell_once() {
+        for (grid, tiling) in [
+            (Grid::new(128, 96), Tiling::DEFAULT),
+            (Grid::new(7, 5), Tiling { rows: 5, cols: 3 }),
+            (Grid::new(480, 360), Tiling { rows: 16, cols: 7 }),
+        ] {
+            let mut covered = std::vec![0u8; grid.cells()];
+            for index in 0..tiling.tiles() {
+                let rect = tiling.rect(grid, index).unwrap();
+                assert!(rect.is_inside(grid));
+                for y in rect.y..rect.y + rect.height {
+                    for x in rect.x..rect.x + rect.width {
+                        covered[y as usize * grid.width as usize + x as usize] += 1;
+                    }
+                }
+            }
+            assert!(covered.iter().all(|&count| count == 1), "{grid} {tiling}");
+            assert_eq!(tiling.rect(grid, tiling.tiles()), None);
+        }
+    }
+
+    #[test]
+    fn text_forms() {
+        assert_eq!("128x96".parse(), Ok(Grid::new(128, 96)));
+        assert!("0x5".parse::<Grid>().is_err());
+        assert!("5000x5".parse::<Grid>().is_err());
+        assert_eq!("4x2".parse(), Ok(Tiling::DEFAULT));
+        assert!("17x1".parse::<Tiling>().is_err());
+    }
+}

@@ -1,0 +1,21 @@
+//! The frame on the air, version 1: header, tiles, map codec, soft values.
+//!
+//! `no_std`, no allocation, no panics: every length is checked before use. `docs/wire.md` describes the bytes.
+
+mod classes;
+pub mod codec;
+mod error;
+mod grid;
+pub mod header;
+mod packet;
+mod params;
+pub mod soft;
+
+pub use classes::ClassSet;
+pub use error::WireError;
+pub use grid::{Grid, Rect, Tiling};
+pub use header::{Context, Header};
+pub use packet::{
+    End, FramePacket, Packet, TilePacket, buffer_len, emit_end, emit_frame, emit_tile, read_map_tile, read_soft_tile,
+};
+pub use params::{Params, Payload};

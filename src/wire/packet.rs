@@ -1,0 +1,242 @@
+//! Packets: a whole frame, one tile of a frame, the end of a stream.
+
+use super::codec::{self, Prior, Scratch};
+use super::header::{self, CRC32C, Context, Form, Header, Parsed};
+use super::{Payload, Rect, Tiling, WireError, soft};
+use core::ops::Range;
+use heapless::Vec;
+
+/// A packet as it came, its header checked.
+#[expect(clippy::large_enum_variant, reason = "there is no allocator to box with")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Packet<'a> {
+    Frame(FramePacket<'a>),
+    Tile(TilePacket<'a>),
+    End(End),
+}
+
+/// A frame whose header holds; its tiles are checked one by one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FramePacket<'a> {
+    pub header: Header,
+    /// The header came damaged and was mended.
+    pub repaired: bool,
+    bytes: &'a [u8],
+    ends: Vec<u32, { Tiling::MAX_TILES }>,
+    start: usize,
+}
+
+/// One tile, alone in its packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TilePacket<'a> {
+    pub header: Header,
+    pub repaired: bool,
+    pub index: usize,
+    /// The tile with its checksum, as [`read_map_tile`] and [`read_soft_tile`] take it.
+    pub tile: &'a [u8],
+}
+
+/// The stream's last word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    pub stream: u16,
+    /// How many frames the stream had: sequence numbers `0..frames`.
+    pub frames: u32,
+}
+
+impl<'a> Packet<'a> {
+    /// Checks `bytes` as one packet of version 1.
+    ///
+    /// `context` is what the stream's last key packet said ([`Header::context`]); packets that are not key can't be read without.
+    ///
+    /// # Errors
+    /// Any [`WireError`] but `Buffer`, `TileChecksum` and `Codec`.
+    pub fn parse(bytes: &'a [u8], context: Option<&Context>) -> Result<Self, WireError> {
+        let (Parsed { prefix, header, form, len }, repaired) = header::parse(bytes, context)?;
+        match (form, header) {
+            (Form::Frame { lengths }, Some(header)) => {
+                FramePacket::locate(header, repaired, bytes, lengths, len).map(Packet::Frame)
+            }
+            (Form::Tile { index }, Some(header)) => {
+                Ok(Packet::Tile(TilePacket { header, repaired, index: index as usize, tile: &bytes[len..] }))
+            }
+            _ if bytes.len() > len => Err(WireError::Oversized { extra: bytes.len() - len }),
+            _ => Ok(Packet::End(End { stream: prefix.stream, frames: prefix.sequence })),
+        }
+    }
+}
+
+/// Bytes that check a tile of `payload`: CRC-32C behind maps, nothing behind soft values.
+const fn check_len(payload: Payload) -> usize {
+    if matches!(payload, Payload::Map) { 4 } else { 0 }
+}
+
+impl<'a> FramePacket<'a> {
+    fn locate(
+        header: Header,
+        repaired: bool,
+        bytes: &'a [u8],
+        lengths: Vec<u32, { Tiling::MAX_TILES }>,
+        start: usize,
+    ) -> Result<Self, WireError> {
+        let mut ends = lengths;
+        let mut at = start;
+        for end in &mut ends {
+            at += *end as usize + check_len(header.params.payload);
+            *end = at as u32;
+        }
+        let whole = at + header::trailer_len(header.params.classes);
+        match bytes.len() {
+            len if len > whole => Err(WireError::Oversized { extra: len - whole }),
+            // A cut frame keeps the tiles that came whole.
+            _ => Ok(FramePacket { header, repaired, bytes, ends, start }),
+        }
+    }
+
+    /// Where tile `index` lies in the packet, its checksum included. `None` past the last tile.
+    pub fn tile_range(&self, index: usize) -> Option<Range<usize>> {
+        let end = *self.ends.get(index)? as usize;
+        let start = match index.checked_sub(1) {
+            Some(before) => self.ends[before] as usize,
+            None => self.start,
+        };
+        Some(start..end)
+    }
+
+    /// Tile `index` with its checksum. `None` when the packet was cut before its end.
+    pub fn tile(&self, index: usize) -> Option<&'a [u8]> {
+        self.bytes.get(self.tile_range(index)?)
+    }
+}
+
+/// Most bytes that a frame or a tile of `header` can take: what a buffer for [`emit_frame`] or [`emit_tile`] should hold.
+pub fn buffer_len(header: &Header) -> usize {
+    let params = &header.params;
+    let cells = params.grid.cells();
+    let tiles = match params.payload {
+        // The codec spends at most 16 bits on a cell.
+        Payload::Map => 2 * cells + 16 * params.tiling.tiles(),
+        Payload::Soft4 | Payload::Soft8 => (cells + params.tiling.tiles()) * header.present.len(),
+    };
+    tiles + 64 + 8 * params.tiling.tiles()
+}
+
+/// Writes the map `cells` as one frame packet, and returns its length.
+///
+/// # Errors
+/// A header that makes no sense, cells outside the present set, or `out` shorter than the frame.
+pub fn emit_frame(header: &Header, cells: &[u8], scratch: &mut Scratch, out: &mut [u8]) -> Result<usize, WireError> {
+    header.params.validate()?;
+    // The lengths come before the tiles: write the tiles behind the longest header, then close the gap.
+    let room = 64 + 4 * header.params.tiling.tiles();
+    let have = out.len();
+    let mut lengths = Vec::new();
+    let mut at = room;
+    for index in 0..header.params.tiling.tiles() {
+        let space = out.get_mut(at..).ok_or(WireError::Buffer { need: at, have })?;
+        let length = emit_tile_data(header, index, cells, scratch, space)?;
+        at += length;
+        let _ = lengths.push((length - check_len(header.params.payload)) as u32);
+    }
+    let start = header::emit(header, &Form::Frame { lengths }, &mut out[..room])?;
+    out.copy_within(room..at, start);
+    let end = start + at - room;
+    let len = end + header::trailer_len(header.params.classes);
+    let trailer = out.get_mut(end..len).ok_or(WireError::Buffer { need: len, have })?;
+    header::emit_trailer(header, trailer);
+    Ok(len)
+}
+
+/// Writes tile `index` of the map `cells` as a packet of its own, and returns its length.
+///
+/// # Errors
+/// As [`emit_frame`].
+pub fn emit_tile(
+    header: &Header,
+    index: usize,
+    cells: &[u8],
+    scratch: &mut Scratch,
+    out: &mut [u8],
+) -> Result<usize, WireError> {
+    let form = Form::Tile { index: index as u8 };
+    let len = header::emit(header, &form, out)?;
+    Ok(len + emit_tile_data(header, index, cells, scratch, &mut out[len..])?)
+}
+
+/// Writes the end marker of a stream of `frames` frames.
+pub fn emit_end(stream: u16, frames: u32, capture_us: u64) -> [u8; header::END_LEN] {
+    header::emit_end(stream, frames, capture_us)
+}
+
+fn rect_of(header: &Header, index: usize) -> Result<Rect, WireError> {
+    let rect = header.params.tiling.rect(header.params.grid, index);
+    rect.ok_or(WireError::Field { field: "tile index", reason: "is past the last tile" })
+}
+
+fn emit_tile_data(
+    header: &Header,
+    index: usize,
+    cells: &[u8],
+    scratch: &mut Scratch,
+    out: &mut [u8],
+) -> Result<usize, WireError> {
+    let params = &header.params;
+    let rect = rect_of(header, index)?;
+    if cells.len() != params.grid.cells() {
+        return Err(WireError::Field { field: "cells", reason: "are not as many as the grid has" });
+    }
+    if let Some(bits) = params.payload.soft_bits() {
+        return soft::emit_tile(cells, params.grid.width as usize, rect, header.present, bits, out);
+    }
+    let prior = Prior::for_label_set(params.label_set, params.grid);
+    let len = codec::encode_tile(cells, params.grid, rect, header.present, prior, scratch, out)?;
+    let check = tile_check(header, index, &out[..len]);
+    let have = out.len();
+    let tail = out.get_mut(len..len + 4).ok_or(WireError::Buffer { need: len + 4, have })?;
+    tail.copy_from_slice(&check.to_le_bytes());
+    Ok(len + 4)
+}
+
+/// Binds a tile to its frame, its place and the present set that it decodes with.
+fn tile_check(header: &Header, index: usize, data: &[u8]) -> u32 {
+    let mut digest = CRC32C.digest();
+    digest.update(&header.stream.to_le_bytes());
+    digest.update(&header.sequence.to_le_bytes());
+    digest.update(&[index as u8]);
+    digest.update(&header.present.0.to_le_bytes());
+    digest.update(data);
+    digest.finalize()
+}
+
+/// Checks and decodes a map tile into its rectangle of `cells` (the whole map). On error the rectangle is untouched.
+///
+/// # Errors
+/// [`WireError::TileChecksum`] or [`WireError::Truncated`] for a damaged tile; `Field` and `Codec` when the arguments don't fit each other.
+pub fn read_map_tile(
+    header: &Header,
+    index: usize,
+    tile: &[u8],
+    scratch: &mut Scratch,
+    cells: &mut [u8],
+) -> Result<(), WireError> {
+    let rect = rect_of(header, index)?;
+    let (data, check) = tile.split_last_chunk::<4>().ok_or(WireError::Truncated { field: "tile checksum" })?;
+    if tile_check(header, index, data) != u32::from_le_bytes(*check) {
+        return Err(WireError::TileChecksum);
+    }
+    let params = &header.params;
+    let prior = Prior::for_label_set(params.label_set, params.grid);
+    codec::decode_tile(data, params.grid, rect, header.present, prior, scratch, cells)?;
+    Ok(())
+}
+
+/// Reads a soft tile into `codes`: a plane of the whole grid per present class in ascending order. See [`soft`].
+///
+/// # Errors
+/// [`WireError::Truncated`] when the tile is not as long as its cells and classes ask; `Buffer` when `codes` is too small.
+pub fn read_soft_tile(header: &Header, index: usize, tile: &[u8], codes: &mut [u8]) -> Result<(), WireError> {
+    let params = &header.params;
+    let rect = rect_of(header, index)?;
+    let bits = params.payload.soft_bits().ok_or(WireError::Field { field: "payload", reason: "is not soft" })?;
+    soft::read_tile(tile, params.grid.width as usize, params.grid.cells(), rect, header.present, bits, codes)
+}
