@@ -1,3 +1,8 @@
+//! A semantic receiver: from received semantics to a decision, on small ARM boards.
+//!
+//! The rooms follow the way of a frame: [`link`] brings bytes, [`wire`] checks them, [`scene`] holds what they say, [`receiver`] decides,
+//! [`report`] tells. [`station`] is the whole way in one type; start there.
+
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;
@@ -27,3 +32,8 @@ pub mod sender;
 #[cfg(feature = "onnx")]
 pub mod station;
 pub mod wire;
+
+/// The README's example is compiled and run with the documentation tests.
+#[cfg(all(doctest, feature = "onnx"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -196,10 +196,7 @@ impl Drive {
             }),
             refined: match refined {
                 Some(cells) => Ok(ClassMap { grid, cells: cells.to_vec() }),
-                None => Err(format!(
-                    "not generated: gate {}",
-                    if record.gate.is_empty() { "not reached" } else { record.gate }
-                )),
+                None => Err(why_not(record.gate).into()),
             },
             decision: record.decision.as_ref().map(|decided| page::Decision {
                 free: decided.free_permille,
@@ -209,6 +206,16 @@ impl Drive {
             truth,
             line: lines::line(record),
         }
+    }
+}
+
+/// Why nothing was generated, from what the gate found.
+fn why_not(gate: &str) -> &'static str {
+    match gate {
+        "clear" => "nothing asked for it",
+        "deadline" => "no time left for a step",
+        "off" => "the mode does not generate",
+        _ => "the frame never came",
     }
 }
 

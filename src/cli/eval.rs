@@ -87,8 +87,7 @@ pub fn run(options: &Options) -> Done {
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} frames, {eta} left");
     progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let next = AtomicUsize::new(0);
-    let outcomes: Mutex<Vec<Option<Result<(Outcome, Vec<Scores>), Failure>>>> =
-        Mutex::new((0..cases.len()).map(|_| None).collect());
+    let outcomes = Mutex::new(cases.iter().map(|_| None).collect::<Vec<_>>());
     std::thread::scope(|scope| {
         for _ in 0..options.threads.clamp(1, 64) {
             scope.spawn(|| {
@@ -110,7 +109,7 @@ pub fn run(options: &Options) -> Done {
     });
     progress.finish_and_clear();
     let outcomes = outcomes.into_inner().map_err(|_| Failure::failed("an evaluation thread panicked"))?;
-    let outcomes = outcomes.into_iter().flatten().collect::<Result<Vec<_>, _>>()?;
+    let outcomes = outcomes.into_iter().flatten().collect::<Result<Vec<_>, Failure>>()?;
     let text = match options.json {
         true => format!("{:#}\n", json_table(&outcomes)),
         false => text_table(&truths, &outcomes),

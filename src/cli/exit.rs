@@ -95,7 +95,7 @@ impl From<AddressError> for Failure {
 impl From<LinkError> for Failure {
     fn from(error: LinkError) -> Self {
         match error {
-            LinkError::Interrupted { .. } => Failure::interrupted(),
+            LinkError::Interrupted => Failure::interrupted(),
             LinkError::Address(_) => Failure::usage(error),
             LinkError::Damaged { .. } => Failure::refused(error),
             _ => Failure::failed(error),

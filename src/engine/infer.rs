@@ -1,13 +1,14 @@
 //! One run of any ONNX model on arrays from an `.npz`, for comparing with other runtimes.
 
 use super::EngineError;
-use super::model::innermost;
+use super::model::{guarded, innermost};
 use npyz::npz::{NpzArchive, NpzWriter};
 use npyz::{DType, NpyFile, Order, TypeChar, WriterBuilder};
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::ops::konst::Const;
 
 /// Most bytes that one array of an `.npz` may take.
 const MAX_ARRAY_BYTES: u64 = 1 << 30;
@@ -151,11 +152,8 @@ pub fn infer(path: &Path, arrays: &Arrays) -> Result<Arrays, EngineError> {
     let interface = |reason| EngineError::Interface { model: path.to_owned(), reason };
     let run = |reason| EngineError::Run { model: path.to_owned(), reason };
 
-    let parsed = super::model::guarded(|| tract_onnx::onnx().model_for_read(&mut &bytes[..]));
-    let mut model = parsed.map_err(load)?;
-    let label = |model: &InferenceModel, outlet: OutletId| {
-        model.outlet_label(outlet).unwrap_or(&model.nodes[outlet.node].name).to_owned()
-    };
+    let parse = || guarded(|| tract_onnx::onnx().model_for_read(&mut &bytes[..])).map_err(load);
+    let mut model = parse()?;
     let mut values = tvec!();
     for (index, outlet) in model.inputs.clone().into_iter().enumerate() {
         let name = label(&model, outlet);
@@ -165,13 +163,32 @@ pub fn infer(path: &Path, arrays: &Arrays) -> Result<Arrays, EngineError> {
         })?;
         let fact = InferenceFact::dt_shape(tensor.datum_type(), tensor.shape());
         model.set_input_fact(index, fact).map_err(|error| interface(innermost(&error)))?;
-        values.push(tensor.clone().into());
+        values.push(tensor.clone().into_tvalue());
     }
     let outputs: Vec<String> = model.outputs.clone().into_iter().map(|outlet| label(&model, outlet)).collect();
-    let plan = super::model::guarded(|| model.into_optimized()?.into_runnable()).map_err(load)?;
-    let results = super::model::guarded(|| plan.run(values)).map_err(run)?;
+    let plan = match guarded(|| model.into_optimized()?.into_runnable()) {
+        Ok(plan) => plan,
+        // Some operators want a scale or a size to be constant, which is an input here: this one run has one value for it.
+        Err(reason) => {
+            let mut model = parse()?;
+            let inputs = std::mem::take(&mut model.inputs);
+            let fixed = inputs.into_iter().zip(values.drain(..)).try_for_each(|(outlet, value)| -> TractResult<()> {
+                let value = value.into_arc_tensor();
+                model.set_outlet_fact(outlet, InferenceFact::try_from(&value)?)?;
+                model.node_mut(outlet.node).op = Box::new(Const::new(value)?);
+                Ok(())
+            });
+            fixed.map_err(|_| load(reason.clone()))?;
+            guarded(|| model.into_optimized()?.into_runnable()).map_err(|_| load(reason))?
+        }
+    };
+    let results = guarded(|| plan.run(values)).map_err(run)?;
     let results = results.into_iter().map(TValue::into_tensor);
     Ok(Arrays(outputs.into_iter().zip(results).collect()))
+}
+
+fn label(model: &InferenceModel, outlet: OutletId) -> String {
+    model.outlet_label(outlet).unwrap_or(&model.nodes[outlet.node].name).to_owned()
 }
 
 #[cfg(test)]

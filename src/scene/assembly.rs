@@ -169,10 +169,9 @@ impl Assembly {
         own
     }
 
-    /// Later packets lean on the newest key frame, and tell the time by the newest frame.
+    /// Later packets lean on the newest key frame, and tell the time by the newest frame: a late one changes neither.
     fn remember(&mut self, header: &Header) {
-        let newest = self.next.is_none_or(|next| header.sequence as u64 >= next);
-        if header.key || newest {
+        if self.next.is_none_or(|next| header.sequence as u64 >= next) {
             self.context = Some(header.context());
         }
     }
@@ -310,7 +309,7 @@ mod tests {
                 Event::Frame(frame) => {
                     let mark = if frame.late { "!" } else { "" };
                     let missing = frame.tiles.iter().filter(|tile| tile.is_none()).count();
-                    let missing = std::format!("{}", if missing > 0 { std::format!("({missing})") } else { "".into() });
+                    let missing = if missing > 0 { std::format!("({missing})") } else { "".into() };
                     std::format!("{}{mark}{missing}", frame.header.sequence)
                 }
                 Event::Lost { sequence, frames: 1 } => std::format!("{sequence}x"),

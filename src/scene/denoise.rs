@@ -47,9 +47,8 @@ fn pool(grid: Grid, known: &[bool], value: impl Fn(usize) -> u32, fold: impl Fn(
         for x in 0..width {
             let mut folded = 0;
             for row in y.saturating_sub(1)..(y + 2).min(height) {
-                for cell in row * width + x.saturating_sub(1)..row * width + (x + 2).min(width) {
-                    folded = if known[cell] { fold(folded, value(cell)) } else { folded };
-                }
+                let cells = row * width + x.saturating_sub(1)..row * width + (x + 2).min(width);
+                folded = cells.filter(|&cell| known[cell]).fold(folded, |folded, cell| fold(folded, value(cell)));
             }
             pooled[y * width + x] = folded;
         }
