@@ -16,11 +16,11 @@ from tqdm import tqdm
 
 RECORDINGS = ("0006R0", "0016E5")
 CLASSES, OUTSIDE, NONE = 12, 255, 12
-FIRST, SECOND = 64, 32
+FIRST, SECOND = 64, 16
 COLUMNS, ROWS, FLAT_ROWS = 16, 12, 24
 BORDERS = 245
-VALUE_ONE, WEIGHT_ONE, LOGIT_ONE = 256, 1024, 32
-CLIP = 4095 / VALUE_ONE
+VALUE_ONE, SECOND_ONE, WEIGHT_ONE, LOGIT_ONE = 256, 4096, 1024, 32
+FIRST_CLIP, SECOND_CLIP = 2047 / VALUE_ONE, 4095 / VALUE_ONE
 TILE_ROWS, TILE_COLS = 4, 2
 
 
@@ -144,8 +144,8 @@ class Network(torch.nn.Module):
         first = self.rows(torch.cat(index, 1)) + self.bias
         if self.with_classes:
             first = first + cell["present"].float() @ self.present
-        first = first.clamp(0, CLIP)
-        return self.out(self.second(first).clamp(0, CLIP))
+        first = first.clamp(0, FIRST_CLIP)
+        return self.out(self.second(first).clamp(0, SECOND_CLIP))
 
 
 def bits(logits, cell):
@@ -217,11 +217,13 @@ class Flat(torch.nn.Module):
 
 
 def train_flat(flats, classes, name, steps=300, rate=1e-2):
-    keys, inverse = np.unique(flats[:, :3], axis=0, return_inverse=True)
-    inverse = inverse.ravel()
-    born = torch.tensor(np.bincount(inverse, weights=flats[:, 3]), dtype=torch.float32)
-    stays = torch.tensor(np.bincount(inverse), dtype=torch.float32) - born
-    keys = torch.from_numpy(keys).long()
+    shape = (CLASSES, FLAT_ROWS * COLUMNS, BORDERS)
+    index = np.ravel_multi_index(tuple(flats[:, :3].T), shape)
+    counts = np.bincount(index, minlength=np.prod(shape))
+    keys = counts.nonzero()[0]
+    born = torch.tensor(np.bincount(index, weights=flats[:, 3], minlength=np.prod(shape))[keys], dtype=torch.float32)
+    stays = torch.tensor(counts[keys], dtype=torch.float32) - born
+    keys = torch.from_numpy(np.stack(np.unravel_index(keys, shape), 1))
     model = Flat(classes)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.02)
     log_sigmoid = torch.nn.functional.logsigmoid
@@ -248,16 +250,16 @@ def blob(network, flat):
     # Code 0 adds nothing: what it added goes to the bias.
     bias = network.bias + codes[:, 0].sum(0)
     neighbours = (codes[:, 1:] - codes[:, :1]).reshape(-1, FIRST)
-    # Second-layer sums are value x weight and are shifted down to values, rounded; the others are shifted down to logits in 1/32, rounded.
-    half_value, half_logit = WEIGHT_ONE // 2, (VALUE_ONE * WEIGHT_ONE // LOGIT_ONE) // 2
+    # A sum of values times weights is shifted down to a logit in 1/32: half of that step makes it round to the nearest.
+    half_logit = (VALUE_ONE * WEIGHT_ONE // LOGIT_ONE) // 2
     wide = VALUE_ONE * WEIGHT_ONE
     out, out_bias = network.out.weight, fixed(network.out.bias, wide, np.int32) + half_logit
     border = flat.border + (flat.out.bias if flat.with_classes else 0.0)
     arrays = [
         fixed(bias, VALUE_ONE, np.int16),
         fixed(neighbours, VALUE_ONE, np.int16),
-        fixed(network.second.weight, WEIGHT_ONE, np.int16),
-        fixed(network.second.bias, wide, np.int32) + half_value,
+        fixed(network.second.weight, SECOND_ONE, np.int16),
+        fixed(network.second.bias, VALUE_ONE, np.int16),
         fixed(out[:3], WEIGHT_ONE, np.int16),
         out_bias[:3],
         fixed(border, LOGIT_ONE, np.int16),

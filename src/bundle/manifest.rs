@@ -21,7 +21,7 @@ pub struct Manifest<'a> {
     pub files: Vec<FileEntry<'a>, MAX_FILES>,
     pub steps: u16,
     pub gate: GateThresholds,
-    pub fusion_permille: u16,
+    pub fusion: FusionWeights,
 }
 
 /// A file of the bundle.
@@ -44,6 +44,16 @@ pub struct GateThresholds {
     pub snr_cdb: i16,
     /// While any cell is unknown, below this confidence of the head in its least sure hazard, 500..=1000.
     pub confidence_permille: u16,
+}
+
+/// Weight of the refined scene's decision against the received scene's, of 1000: the refined scene adds more where noise was removed
+/// than where holes were filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct FusionWeights {
+    /// When cells were unknown.
+    pub unknown_permille: u16,
+    /// When soft values were noisy.
+    pub noise_permille: u16,
 }
 
 /// The keys of diffusers' `scheduler_config.json` that version 0 uses.
@@ -104,7 +114,7 @@ mod tests {
 
     const TEXT: &str = r#"{"schema": 1, "name": "b", "label_set": "camvid12", "grid": [128, 96], "later": {"x": [1]},
         "files": [{"role": "head", "file": "head.onnx", "sha256": "00", "bytes": 12}],
-        "steps": 2, "gate": {"unknown_permille": 50, "snr_cdb": 1046, "confidence_permille": 600}, "fusion_permille": 500}"#;
+        "steps": 2, "gate": {"unknown_permille": 50, "snr_cdb": 1046, "confidence_permille": 600}, "fusion": {"unknown_permille": 300, "noise_permille": 700}}"#;
 
     #[test]
     fn reads_what_it_knows_and_skips_the_rest() {

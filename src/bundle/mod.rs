@@ -4,7 +4,7 @@ mod error;
 mod manifest;
 
 pub use error::BundleError;
-pub use manifest::{FileEntry, GateThresholds, Manifest, SCHEMA, Scheduler};
+pub use manifest::{FileEntry, FusionWeights, GateThresholds, Manifest, SCHEMA, Scheduler};
 
 use crate::engine::Model;
 use crate::scene::{ClassMap, LabelSet};
@@ -25,8 +25,7 @@ pub struct Bundle {
     grid: Grid,
     files: Vec<(String, PathBuf)>,
     pub gate: GateThresholds,
-    /// Weight of the refined scene's decision against the received scene's, of 1000.
-    pub fusion_permille: u16,
+    pub fusion: FusionWeights,
     /// Sampler steps when nobody asks for a number.
     pub steps: u16,
     scheduler: Scheduler,
@@ -51,8 +50,9 @@ impl Bundle {
         if !grid.is_valid() {
             return Err(field("grid", format!("{grid} is out of range")));
         }
-        if manifest.fusion_permille > 1000 {
-            return Err(field("fusion_permille", format!("{} is above 1000", manifest.fusion_permille)));
+        let fusion = manifest.fusion;
+        if fusion.unknown_permille.max(fusion.noise_permille) > 1000 {
+            return Err(field("fusion", "a weight is above 1000".into()));
         }
         let mut files = Vec::new();
         for entry in &manifest.files {
@@ -75,7 +75,7 @@ impl Bundle {
             grid,
             files,
             gate: manifest.gate,
-            fusion_permille: manifest.fusion_permille,
+            fusion,
             steps: manifest.steps.max(1),
             scheduler: Scheduler::default(),
         };

@@ -7,20 +7,21 @@ use semrx::engine::Model;
 use semrx::link::srx::{self, SrxReader};
 use semrx::link::{Interrupt, Packet as LinkPacket, Source};
 use semrx::scene::LabelSet;
+use semrx::wire::header::SYNC;
 use semrx::wire::{Header, Packet};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-/// Say what is in a capture (.srx), an ONNX model, or a bundle.
+/// Say what is in a capture (.srx), a single packet, an ONNX model, or a bundle.
 #[derive(Debug, Args)]
 #[command(after_help = "\
   semrx inspect drive.srx
   semrx inspect models/street
   semrx inspect model.onnx --json")]
 pub struct Options {
-    /// Capture, ONNX file, or bundle (a folder, or a name)
+    /// Capture, packet, ONNX file, or bundle (a folder, or a name)
     what: PathBuf,
     /// Print it as JSON
     #[arg(long)]
@@ -32,7 +33,11 @@ pub fn run(options: &Options) -> Done {
         let mut magic = [0; 4];
         let mut file = File::open(&options.what).map_err(|error| cannot(&options.what, &error))?;
         let read = file.read(&mut magic).map_err(|error| cannot(&options.what, &error))?;
-        if magic[..read] == srx::MAGIC { capture(&options.what)? } else { model(&options.what)? }
+        match &magic[..read] {
+            start if *start == srx::MAGIC => capture(&options.what)?,
+            [SYNC, ..] => packet(&options.what)?,
+            _ => model(&options.what)?,
+        }
     } else {
         bundle(&options.what)?
     };
@@ -67,6 +72,7 @@ fn print_words(value: &Value, depth: usize) {
             }
             Value::String(text) if key == "-" => println!("{indent}{text}"),
             Value::String(text) => println!("{indent}{key}: {text}"),
+            Value::Null => {}
             other => println!("{indent}{key}: {other}"),
         }
     }
@@ -118,9 +124,23 @@ fn bundle(path: &Path) -> Result<Value, Failure> {
             "snr_cdb": bundle.gate.snr_cdb,
             "confidence_permille": bundle.gate.confidence_permille,
         },
-        "fusion_permille": bundle.fusion_permille,
+        "fusion": {"unknown_permille": bundle.fusion.unknown_permille, "noise_permille": bundle.fusion.noise_permille},
         "roles": roles,
     }))
+}
+
+/// A file that holds one packet, as it was on the air.
+fn packet(path: &Path) -> Result<Value, Failure> {
+    let bytes = std::fs::read(path).map_err(|error| cannot(path, &error))?;
+    let whole = LinkPacket::new(bytes);
+    let parsed = Packet::parse(&whole.bytes, None);
+    let parsed = parsed.map_err(|error| Failure::refused(format!("{}: packet: {error}", path.display())))?;
+    let words = match parsed {
+        Packet::Frame(frame) => header_words(&frame.header, &whole, None),
+        Packet::Tile(tile) => header_words(&tile.header, &whole, Some(tile.index)),
+        Packet::End(end) => json!({"stream": end.stream, "end": format!("the stream had {} frames", end.frames)}),
+    };
+    Ok(json!({"packet": path.display().to_string(), "contents": words}))
 }
 
 /// A capture's frames are described up to this many.

@@ -231,7 +231,11 @@ impl Receiver {
         self.condition.replace(refiner.posterior());
         let macs = 2 * head_macs + steps as u64 * refiner.macs();
         self.ask_head()?;
-        let fused = received.fused(&self.belief, self.bundle.fusion_permille);
+        let weight = match gate {
+            Gate::Noise => self.bundle.fusion.noise_permille,
+            _ => self.bundle.fusion.unknown_permille,
+        };
+        let fused = received.fused(&self.belief, weight);
         Ok(Conclusion { decision: fused.decision(), mode: "hybrid", gate, steps, macs })
     }
 

@@ -365,6 +365,16 @@ mod tests {
     }
 
     #[test]
+    fn a_late_key_frame_does_not_take_the_stream_back() {
+        let changed = |sequence| {
+            let header = header(sequence);
+            frame(Header { params: Params { label_set: 2, ..header.params }, ..header })
+        };
+        let packets = [frame(header(0)), changed(8), frame(header(4)), changed(9)];
+        assert_eq!(story(true, &packets), "0 8 4! 9 1x 2x 3x 5x 6x 7x");
+    }
+
+    #[test]
     fn other_streams_are_counted_and_left_alone() {
         let mut packets = frames(&[0, 1]);
         packets.insert(1, frame(Header { stream: 8, ..header(0) }));

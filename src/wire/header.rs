@@ -123,8 +123,8 @@ pub(super) struct Parsed {
 pub(super) fn parse(packet: &[u8], context: Option<&Context>) -> Result<(Parsed, bool), WireError> {
     match parse_exact(packet, context) {
         Ok(parsed) => Ok((parsed, false)),
-        // Nothing to try: the receiver lacks what the header leans on.
-        Err(error @ (WireError::NoKeyFrame | WireError::Sync(_))) => Err(error),
+        // Not one of ours. A missing key frame is no reason to give up: the bit that says key may be the wrong one.
+        Err(error @ WireError::Sync(_)) => Err(error),
         Err(error) => repair(packet, context).map(|parsed| (parsed, true)).ok_or(error),
     }
 }

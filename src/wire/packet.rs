@@ -81,8 +81,16 @@ impl<'a> FramePacket<'a> {
     ) -> Result<Self, WireError> {
         let mut ends = lengths;
         let mut at = start;
-        for end in &mut ends {
-            at += *end as usize + check_len(header.params.payload);
+        for (index, end) in ends.iter_mut().enumerate() {
+            let length = *end as usize;
+            let most = codec::max_len(rect_of(&header, index)?.cells(), header.present.len());
+            if header.params.payload == Payload::Map && length > most {
+                return Err(WireError::Field {
+                    field: "tile length",
+                    reason: "is more than the tile's cells can take",
+                });
+            }
+            at += length + check_len(header.params.payload);
             *end = at as u32;
         }
         let whole = at + header::trailer_len(header.params.classes);

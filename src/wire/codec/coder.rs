@@ -23,8 +23,10 @@ fn split(range: u32, part: u32) -> u32 {
 /// Writes decisions into a buffer.
 pub struct Encoder<'a> {
     out: &'a mut [u8],
-    /// Bytes written, also those that found no room.
+    /// Bytes written, those that found no room included.
     len: usize,
+    /// Whether a byte other than zero found no room. Zeros need none: the decoder reads them behind the end anyway.
+    full: bool,
     /// Lower end of the interval; bit 32 is a carry into the bytes before.
     low: u64,
     range: u32,
@@ -37,7 +39,7 @@ pub struct Encoder<'a> {
 
 impl<'a> Encoder<'a> {
     pub fn new(out: &'a mut [u8]) -> Self {
-        Encoder { out, len: 0, low: 0, range: u32::MAX, held: 0, pending: 0, started: false }
+        Encoder { out, len: 0, full: false, low: 0, range: u32::MAX, held: 0, pending: 0, started: false }
     }
 
     /// Ends the stream. `None` when it did not fit; otherwise its length in bytes.
@@ -55,13 +57,14 @@ impl<'a> Encoder<'a> {
         for _ in 0..5 {
             self.shift();
         }
-        let written = self.out.get(..self.len)?;
-        Some(written.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1))
+        let written = &self.out[..self.len.min(self.out.len())];
+        let len = written.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
+        (!self.full).then_some(len)
     }
 
-    /// Whether more bytes came than the buffer holds: whatever follows is lost.
+    /// Whether more came than the buffer holds: whatever follows is lost.
     pub fn is_full(&self) -> bool {
-        self.len > self.out.len()
+        self.full
     }
 
     fn narrow(&mut self, offset: u32, range: u32) {
@@ -93,8 +96,9 @@ impl<'a> Encoder<'a> {
     }
 
     fn push(&mut self, byte: u8) {
-        if let Some(slot) = self.out.get_mut(self.len) {
-            *slot = byte;
+        match self.out.get_mut(self.len) {
+            Some(slot) => *slot = byte,
+            None => self.full |= byte != 0,
         }
         self.len += 1;
     }
@@ -236,8 +240,8 @@ mod tests {
     }
 
     #[test]
-    fn carries_run_through() {
-        // Unlikely decisions push the lower end towards one: runs of 0xff, then a carry.
+    fn bytes_that_a_carry_may_still_change() {
+        // The lower end climbs towards one: 0xff after 0xff, none of which can be written yet.
         let mut bytes = [0; 64];
         let mut encoder = Encoder::new(&mut bytes);
         for _ in 0..120 {
@@ -252,8 +256,8 @@ mod tests {
     fn no_room_is_told() {
         let mut bytes = [0; 3];
         let mut encoder = Encoder::new(&mut bytes);
-        for _ in 0..100 {
-            encoder.bit(1, true);
+        for i in 0..100 {
+            encoder.bit(20_000, i % 2 == 0);
         }
         assert!(encoder.is_full());
         assert_eq!(encoder.finish(), None);

@@ -5,6 +5,10 @@ const ENTRIES: usize = 384;
 const GREATEST_LOGIT: i32 = ENTRIES as i32 - 1;
 pub const LEAST_LOGIT: i32 = -GREATEST_LOGIT;
 
+/// Bytes of both tables.
+#[cfg(test)]
+pub const TABLE_BYTES: usize = 4 * ENTRIES;
+
 /// Probability of a decision with this logit, in 1/65536: 1..=65535.
 #[inline]
 pub fn probability(logit: i32) -> u32 {

@@ -12,7 +12,7 @@ mod prior;
 
 use super::{ClassSet, Grid, Rect};
 use coder::{Coder, Decoder, Encoder};
-use contexts::{MAX_WIDTH, NEIGHBOURS, Window};
+use contexts::{MAX_WIDTH, MOST_ACTIVE, Window};
 use core::fmt;
 pub use prior::Prior;
 
@@ -73,7 +73,8 @@ const MODELLED: u32 = 65535;
 /// Most bytes that a tile of `cells` cells can take when `present` classes are present: those of plain coding.
 pub const fn max_len(cells: usize, present: usize) -> usize {
     let bits = (usize::BITS - present.saturating_sub(1).leading_zeros()) as usize;
-    (cells * bits).div_ceil(8) + 4
+    // Two bytes say that it is plain, one or two end the stream, and rounding loses less than one in a tile of 1024 x 1024.
+    (cells * bits).div_ceil(8) + 6
 }
 
 /// Codes the tile `rect` of the map `cells` (row-major, the whole grid) into `out`, and returns its length in bytes, which may be 0.
@@ -238,13 +239,13 @@ impl<'a> Model<'a> {
 
     /// A cell whose neighbours differ; or, when `born`, one that is known not to be of their one class.
     fn predicted<C: Coder>(&self, coder: &mut C, x: usize, born: bool, place: usize, want: u8, window: &Window) -> u8 {
-        let mut active = [0; NEIGHBOURS];
+        let mut active = [0; MOST_ACTIVE];
         let (candidates, count) = window.ranks(x, &mut active);
         let mut sum = self.base;
         if let Some((classes, _)) = self.prior.classes {
             classes.add_cell(&mut sum, &candidates, place);
         }
-        let hidden = self.prior.shape.hidden(sum, &active[..count.min(NEIGHBOURS)]);
+        let hidden = self.prior.shape.hidden(&sum, &active[..count.min(MOST_ACTIVE)]);
         let mut left = self.present;
         for (rank, &class) in candidates.classes[..candidates.len].iter().enumerate() {
             left.0 &= !(1 << class.min(63));
@@ -295,4 +296,188 @@ fn one_of<C: Coder>(coder: &mut C, set: ClassSet, weights: &[u32], want: u8) -> 
         index = coder.symbol(weights, wanted);
     }
     set.iter().nth(index).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    /// A multiplicative generator: the same maps on every machine.
+    struct Dice(u64);
+
+    impl Dice {
+        fn below(&mut self, bound: u32) -> u32 {
+            self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            ((self.0 >> 33) % bound as u64) as u32
+        }
+    }
+
+    /// Rectangles on rectangles, as streets are, over `classes` classes; with some specks.
+    fn blocks(grid: Grid, classes: u8, dice: &mut Dice) -> Vec<u8> {
+        let (width, height) = (grid.width as u32, grid.height as u32);
+        let mut cells = vec![0; grid.cells()];
+        for _ in 0..12 {
+            let class = dice.below(classes as u32) as u8;
+            let (x0, y0) = (dice.below(width), dice.below(height));
+            let (x1, y1) = (x0 + 1 + dice.below(width - x0), y0 + 1 + dice.below(height - y0));
+            for y in y0..y1 {
+                cells[(y * width + x0) as usize..(y * width + x1) as usize].fill(class);
+            }
+        }
+        for _ in 0..dice.below(5) {
+            let at = dice.below(width * height) as usize;
+            cells[at] = dice.below(classes as u32) as u8;
+        }
+        cells
+    }
+
+    /// Codes `rect`, decodes it into a map of other cells, and returns its length.
+    fn there_and_back(cells: &[u8], grid: Grid, rect: Rect, present: ClassSet, label_set: u16) -> usize {
+        let prior = Prior::for_label_set(label_set, grid);
+        let mut scratch = Scratch::new();
+        let mut out = vec![0x5a; max_len(rect.cells(), present.len())];
+        let len = encode_tile(cells, grid, rect, present, prior, &mut scratch, &mut out).unwrap();
+        let mut back = vec![200; grid.cells()];
+        decode_tile(&out[..len], grid, rect, present, prior, &mut scratch, &mut back).unwrap();
+        for (at, (&before, &after)) in cells.iter().zip(&back).enumerate() {
+            let (x, y) = ((at % grid.width as usize) as u16, (at / grid.width as usize) as u16);
+            let inside = (rect.x..rect.x + rect.width).contains(&x) && (rect.y..rect.y + rect.height).contains(&y);
+            assert_eq!(after, if inside { before } else { 200 }, "({x}, {y}) of {grid} in {rect:?}");
+        }
+        len
+    }
+
+    #[test]
+    fn blocks_of_any_size_come_back() {
+        let mut dice = Dice(7);
+        for round in 0..300 {
+            let side = if round % 10 == 0 { 200 } else { 24 };
+            let grid = Grid::new(1 + dice.below(side) as u16, 1 + dice.below(side) as u16);
+            let classes = 1 + dice.below(if round % 3 == 0 { 64 } else { 12 }) as u8;
+            let cells = blocks(grid, classes, &mut dice);
+            let (x, y) = (dice.below(grid.width as u32) as u16, dice.below(grid.height as u32) as u16);
+            let width = 1 + dice.below((grid.width - x) as u32) as u16;
+            let height = 1 + dice.below((grid.height - y) as u32) as u16;
+            // Classes that don't occur may be present too.
+            let present = ClassSet(ClassSet::of(&cells).unwrap().0 | 1 << dice.below(64));
+            there_and_back(&cells, grid, Rect { x, y, width, height }, present, (round % 2) as u16);
+        }
+    }
+
+    #[test]
+    fn noise_of_64_classes_stays_near_six_bits_a_cell() {
+        let mut dice = Dice(11);
+        let grid = Grid::new(1024, 20);
+        let cells: Vec<u8> = (0..grid.cells()).map(|_| dice.below(64) as u8).collect();
+        let all = Rect { x: 0, y: 0, width: grid.width, height: grid.height };
+        let len = there_and_back(&cells, grid, all, ClassSet(u64::MAX), 1);
+        assert!(len <= grid.cells() * 6 / 8 + 6, "{len}");
+    }
+
+    #[test]
+    fn degenerate_tiles() {
+        let grid = Grid::new(1, 1);
+        let one = Rect { x: 0, y: 0, width: 1, height: 1 };
+        assert_eq!(there_and_back(&[63], grid, one, ClassSet(1 << 63), 0), 0);
+        assert_eq!(there_and_back(&[63], grid, one, ClassSet(1 << 63), 1), 0);
+        for class in [0, 3, 11] {
+            assert!(there_and_back(&[class], grid, one, ClassSet(0xfff), 1) <= 2);
+        }
+        // One class alone costs nothing, however large the tile.
+        let grid = Grid::new(1024, 1024);
+        let all = Rect { x: 0, y: 0, width: 1024, height: 1024 };
+        assert_eq!(there_and_back(&vec![3; grid.cells()], grid, all, ClassSet(1 << 3), 1), 0);
+        // A line either way.
+        for grid in [Grid::new(300, 1), Grid::new(1, 300)] {
+            let cells: Vec<u8> = (0..300).map(|i| (i / 7 % 12) as u8).collect();
+            let all = Rect { x: 0, y: 0, width: grid.width, height: grid.height };
+            there_and_back(&cells, grid, all, ClassSet(0xfff), 1);
+        }
+    }
+
+    #[test]
+    fn any_bytes_decode_to_present_classes() {
+        let mut dice = Dice(13);
+        let mut scratch = Scratch::new();
+        for round in 0..400 {
+            let grid = Grid::new(1 + dice.below(70) as u16, 1 + dice.below(200) as u16);
+            let bytes: Vec<u8> = (0..dice.below(300))
+                .map(|_| match round % 4 {
+                    0 => 0xff,
+                    1 => 0,
+                    _ => dice.below(256) as u8,
+                })
+                .collect();
+            let bits = (dice.below(u32::MAX) as u64) << dice.below(32) | 1 << dice.below(64);
+            let present = if round % 5 == 0 { ClassSet(1 << (bits % 64)) } else { ClassSet(bits) };
+            let all = Rect { x: 0, y: 0, width: grid.width, height: grid.height };
+            let mut cells = vec![255; grid.cells()];
+            let prior = Prior::for_label_set((round % 2) as u16, grid);
+            decode_tile(&bytes, grid, all, present, prior, &mut scratch, &mut cells).unwrap();
+            assert!(cells.iter().all(|&class| present.contains(class)));
+        }
+    }
+
+    #[test]
+    fn refusals() {
+        let grid = Grid::new(8, 4);
+        let prior = Prior::for_label_set(1, grid);
+        let mut scratch = Scratch::new();
+        let mut cells = vec![5; 32];
+        let all = Rect { x: 0, y: 0, width: 8, height: 4 };
+        let mut out = [0; 64];
+        let mut encode = |cells: &[u8], rect, present, room: usize| {
+            encode_tile(cells, grid, rect, ClassSet(present), prior, &mut scratch, &mut out[..room])
+        };
+        let outside = Rect { x: 1, ..all };
+        let empty = Rect { width: 0, ..all };
+        assert_eq!(encode(&cells, outside, 32, 64), Err(CodecError::Rect(outside)));
+        assert_eq!(encode(&cells, empty, 32, 64), Err(CodecError::Rect(empty)));
+        assert_eq!(encode(&cells[1..], all, 32, 64), Err(CodecError::Cells { need: 32, have: 31 }));
+        assert_eq!(encode(&cells, all, 0, 64), Err(CodecError::NothingPresent));
+        assert_eq!(encode(&cells, all, 31, 64), Err(CodecError::Class(5)));
+        cells[31] = 255;
+        assert_eq!(encode(&cells, all, u64::MAX, 64), Err(CodecError::Class(255)));
+        let mut dice = Dice(1);
+        cells.fill_with(|| dice.below(12) as u8);
+        assert_eq!(encode(&cells, all, 0xfff, 5), Err(CodecError::Buffer { have: 5 }));
+        let refused = decode_tile(&[], grid, outside, ClassSet(1), prior, &mut Scratch::new(), &mut cells);
+        assert_eq!(refused, Err(CodecError::Rect(outside)));
+    }
+
+    #[test]
+    fn bytes_of_a_small_street() {
+        // Sky, a house, a tree, road and a car. These bytes are the wire's: they change with the priors alone.
+        let grid = Grid::new(24, 16);
+        let mut cells = vec![0; grid.cells()];
+        for (at, cell) in cells.iter_mut().enumerate() {
+            let (x, y) = (at % 24, at / 24);
+            *cell = match (x, y) {
+                (12..16, 8..12) => 8,
+                _ if y >= 10 => 3,
+                _ if x + y / 2 < 9 && y >= 2 => 1,
+                (18..23, 5..) => 5,
+                _ => 0,
+            };
+        }
+        let all = Rect { x: 0, y: 0, width: 24, height: 16 };
+        let present = ClassSet::of(&cells).unwrap();
+        let bytes = |label_set| {
+            let mut out = [0; 64];
+            let prior = Prior::for_label_set(label_set, grid);
+            let len = encode_tile(&cells, grid, all, present, prior, &mut Scratch::new(), &mut out).unwrap();
+            there_and_back(&cells, grid, all, present, label_set);
+            out[..len].to_vec()
+        };
+        assert_eq!(bytes(1), [109, 87, 210, 246, 21, 234, 116, 236, 24, 194, 16, 178, 23, 209, 153]);
+        assert_eq!(bytes(0), [36, 195, 23, 197, 165, 215, 138, 16, 222, 1, 248, 255, 79, 173]);
+    }
+
+    #[test]
+    fn state_stays_within_256_kib() {
+        let bytes = size_of::<Scratch>() + prior::BAKED_BYTES + logistic::TABLE_BYTES;
+        assert!(bytes <= 256 * 1024, "{bytes}");
+    }
 }

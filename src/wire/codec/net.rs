@@ -9,7 +9,7 @@ use crate::wire::ClassSet;
 /// Width of the first layer.
 pub const FIRST: usize = 64;
 /// Width of the second layer.
-pub const SECOND: usize = 32;
+pub const SECOND: usize = 16;
 /// Classes of the label sets that have class rows.
 pub const CLASSES: usize = 12;
 /// Columns of coarse places across the frame, and their rows down it: for the network, and for flat cells.
@@ -17,11 +17,12 @@ pub const COLUMNS: usize = 16;
 pub const ROWS: usize = 12;
 pub const FLAT_ROWS: usize = 24;
 
-/// First layer's values are in 1/256 and clipped to 0..=4095; so are the second's.
-pub const CLIP: i16 = 4095;
-/// Weights are in 1/1024.
-const WEIGHT_BITS: u32 = 10;
-/// From a sum of second-layer values times weights to logits in 1/32.
+/// Values of either layer are in 1/256. The first layer's are clipped to 0..=2047, the second's to 0..=4095.
+const FIRST_CLIP: i16 = 2047;
+pub const SECOND_CLIP: i16 = 4095;
+/// The second layer's weights are in 1/4096: a value shifted by this, times a weight, has its own scale 16 bits up.
+const VALUE_SHIFT: u32 = 4;
+/// The output's weights are in 1/1024. From a sum of second-layer values times weights to logits in 1/32.
 const LOGIT_SHIFT: u32 = 13;
 
 pub type Row = [i16; FIRST];
@@ -32,7 +33,7 @@ pub struct Shape {
     /// Row 4k + code - 1 for neighbour k with that code; code 0 adds nothing.
     pub neighbours: [Row; 4 * NEIGHBOURS],
     pub second: [Row; SECOND],
-    pub second_bias: [i32; SECOND],
+    pub second_bias: [i16; SECOND],
     /// Is it candidate 0, 1, 2?
     pub candidate: [[i16; SECOND]; 3],
     pub candidate_bias: [i32; 3],
@@ -94,20 +95,24 @@ impl Classes {
 }
 
 impl Shape {
-    /// Runs both layers. `sum` holds the bias and what classes and place add; `active` the neighbour rows that count.
-    #[inline]
-    pub fn hidden(&self, mut sum: Row, active: &[u8]) -> Hidden {
+    /// Runs both layers. `base` holds the bias and what classes and place add; `active` the neighbour rows that count.
+    pub fn hidden(&self, base: &Row, active: &[u8]) -> Hidden {
+        let mut sum = *base;
         for &row in active {
             if let Some(row) = self.neighbours.get(row as usize) {
                 add(&mut sum, row);
             }
         }
         for value in &mut sum {
-            *value = (*value).clamp(0, CLIP);
+            *value = (*value).clamp(0, FIRST_CLIP) << VALUE_SHIFT;
         }
-        let mut hidden = [0; SECOND];
-        for ((out, weights), bias) in hidden.iter_mut().zip(&self.second).zip(&self.second_bias) {
-            *out = ((dot(&sum, weights) + bias) >> WEIGHT_BITS).clamp(0, CLIP as i32) as i16;
+        let mut hidden = self.second_bias;
+        for (out, weights) in hidden.iter_mut().zip(&self.second) {
+            let upper_half = |(&value, &weight)| ((value as i32 * weight as i32) as u32 >> 16) as u16;
+            *out = sum.iter().zip(weights).map(upper_half).fold(*out as u16, u16::wrapping_add) as i16;
+        }
+        for value in &mut hidden {
+            *value = (*value).clamp(0, SECOND_CLIP);
         }
         Hidden(hidden)
     }

@@ -129,7 +129,7 @@ impl<'a> Reader<'a> {
         let (bias, reader) = self.row();
         let (neighbours, reader) = reader.rows();
         let (second, reader) = reader.rows();
-        let (second_bias, reader) = reader.wide();
+        let (second_bias, reader) = reader.row();
         let (candidate, reader) = reader.rows();
         let (candidate_bias, reader) = reader.wide();
         (Shape { bias, neighbours, second, second_bias, candidate, candidate_bias }, reader)
@@ -171,7 +171,14 @@ const fn check(shape: &Shape, classes: Option<&Classes>) {
     }
     let mut row = 0;
     while row < net::SECOND {
-        check_dot(&shape.second[row], shape.second_bias[row]);
+        let mut most = shape.second_bias[row].unsigned_abs() as u32;
+        let mut column = 0;
+        while column < net::FIRST {
+            // The largest first-layer value, shifted, is just below half of 1 << 16.
+            most += (shape.second[row][column].unsigned_abs() as u32).div_ceil(2);
+            column += 1;
+        }
+        assert!(most <= i16::MAX as u32, "second layer: a sum could leave 16 bits");
         row += 1;
     }
     let mut row = 0;
@@ -206,7 +213,7 @@ const fn check_dot(weights: &[i16], bias: i32) {
     let mut most = bias.unsigned_abs() as u64;
     let mut i = 0;
     while i < weights.len() {
-        most += weights[i].unsigned_abs() as u64 * net::CLIP as u64;
+        most += weights[i].unsigned_abs() as u64 * net::SECOND_CLIP as u64;
         i += 1;
     }
     assert!(most <= i32::MAX as u64, "a sum could leave 32 bits");
