@@ -104,7 +104,9 @@ fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String> {
     match serde_json_core::from_slice::<T>(text) {
         Ok((value, used)) if text[used..].iter().all(u8::is_ascii_whitespace) => Ok(value),
         Ok(_) => Err("something follows the JSON object".into()),
-        Err(error) => Err(format!("not the JSON that is expected here: {error}")),
+        Err(error) => {
+            Err(format!("not the JSON that is expected here, or a key is missing (docs/bundle.md lists them): {error}"))
+        }
     }
 }
 

@@ -95,6 +95,19 @@ impl Summary {
         self.by_mode.values().map(|sums| sums.frames).sum()
     }
 
+    /// Frames that some mode decided.
+    pub fn decided(&self) -> u64 {
+        self.frames() - self.refused() - self.of("lost")
+    }
+
+    pub fn refused(&self) -> u64 {
+        self.of("refused")
+    }
+
+    fn of(&self, mode: &str) -> u64 {
+        self.by_mode.get(mode).map_or(0, |sums| sums.frames)
+    }
+
     pub fn table(&self) -> String {
         let mut table = format!(
             "{:<15} {:>7} {:>7} {:>8} {:>10} {:>9} {:>12} {:>6}\n",

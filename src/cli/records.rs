@@ -26,7 +26,7 @@ impl RecordFile {
             // Half a line is no record.
             let _ = self.file.set_len(self.bytes);
             let after = format!("{}, after {} records", self.path.display(), self.records);
-            return Err(Failure::failed(format!("{after}: {error}")));
+            return Err(Failure::failed(format!("{after}: {error}; free some space or give another --record")));
         }
         self.bytes += line.len() as u64;
         self.records += 1;

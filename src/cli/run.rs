@@ -12,6 +12,7 @@ use semrx::receiver::{Config, Mode, Pace, SamplerKind};
 use semrx::report::record::Record;
 use semrx::scene::{Dropped, Reception};
 use semrx::station::{Drops, Published, Station};
+use std::cell::RefCell;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -113,8 +114,11 @@ pub fn run(options: &Options) -> Done {
     let mut source = options.from.source(&SourceOptions { idle, interrupt })?;
 
     let mut summary = Summary::default();
-    let mut trouble = None;
+    let trouble = RefCell::new(None);
     let mut publish = |published: Published<'_>| {
+        if trouble.borrow().is_some() {
+            return;
+        }
         let done = match published {
             Published::Record { record, .. } => {
                 summary.add(record);
@@ -129,9 +133,7 @@ pub fn run(options: &Options) -> Done {
             }
             Published::Provisional { .. } => Ok(()),
         };
-        if let Err(failure) = done {
-            trouble.get_or_insert(failure);
-        }
+        *trouble.borrow_mut() = done.err();
     };
     let mut ending = Ok(());
     loop {
@@ -154,7 +156,7 @@ pub fn run(options: &Options) -> Done {
         };
         let erased = |tile: usize| u8::try_from(tile).is_ok_and(|tile| packet.info.erased.contains(tile));
         station.push(&packet.bytes, reception, erased, &mut publish)?;
-        if station.ended() && live {
+        if trouble.borrow().is_some() || station.ended() && live {
             break;
         }
     }
@@ -162,14 +164,17 @@ pub fn run(options: &Options) -> Done {
     let drops = station.drops();
     let ended = station.ended();
     let (damaged_packets, oversized) = (source.counters().malformed, source.counters().oversized);
-    if let Some(failure) = trouble {
+    if let Some(failure) = trouble.take() {
         return Err(failure);
     }
     conclude(&summary, drops, damaged_packets, oversized, ended, options.json)?;
-    if summary.frames() == 0 && ending.is_ok() {
-        return Err(Failure::refused(format!("{}: no frame could be read from it", options.from)));
+    let refused = |why: &str| Err(Failure::refused(format!("{}: {why}", options.from)));
+    match (summary.frames(), summary.decided(), summary.refused()) {
+        _ if ending.is_err() => ending,
+        (0, ..) => refused("no frame could be read from it"),
+        (_, 0, 1..) => refused("none of its frames could be decided with this bundle: the records say why"),
+        _ => Ok(()),
     }
-    ending
 }
 
 /// Checks the budget before anything runs, and tells the receiver how fast its models are.

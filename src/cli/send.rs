@@ -62,7 +62,7 @@ pub struct Options {
     /// What the values of the PNGs mean: camvid12 or cityscapes20
     #[arg(long, value_name = "SET", default_value = "camvid12", value_parser = labels)]
     labels: &'static LabelSet,
-    /// Print the sums as JSON
+    /// Print the sums as JSON, on stderr: standard output may be the link
     #[arg(long)]
     json: bool,
 }

@@ -120,13 +120,15 @@ impl<'a> FramePacket<'a> {
 /// Most bytes that a frame or a tile of `header` can take: what a buffer for [`emit_frame`] or [`emit_tile`] should hold.
 pub fn buffer_len(header: &Header) -> usize {
     let params = &header.params;
-    let cells = params.grid.cells();
-    let tiles = match params.payload {
-        // The codec spends at most 16 bits on a cell.
-        Payload::Map => 2 * cells + 16 * params.tiling.tiles(),
-        Payload::Soft4 | Payload::Soft8 => (cells + params.tiling.tiles()) * header.present.len(),
-    };
-    tiles + 64 + 8 * params.tiling.tiles()
+    let rects = (0..params.tiling.tiles()).filter_map(|index| params.tiling.rect(params.grid, index));
+    let tiles: usize = rects
+        .map(|rect| match params.payload.soft_bits() {
+            Some(bits) => soft::tile_len(rect, header.present, bits),
+            None => codec::max_len(rect.cells(), header.present.len()) + check_len(params.payload),
+        })
+        .sum();
+    // Beside the tiles: at most 64 bytes of header and trailer, and 4 for the length of each tile.
+    tiles + 64 + 4 * params.tiling.tiles()
 }
 
 /// Writes the map `cells` as one frame packet, and returns its length.
