@@ -18,6 +18,8 @@ pub mod engine;
 #[cfg(feature = "onnx")]
 pub mod evaluation;
 #[cfg(feature = "std")]
+pub mod files;
+#[cfg(feature = "std")]
 pub mod link;
 #[cfg(feature = "std")]
 pub mod maps;

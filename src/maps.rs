@@ -7,6 +7,9 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 
+/// Most bytes of a PNG that is read: more than an uncompressed map of the largest grid takes.
+const MAX_PNG: u64 = 16 << 20;
+
 /// Why a map could not be read or written. Names the file.
 #[derive(Debug)]
 pub struct MapError {
@@ -29,7 +32,7 @@ impl std::error::Error for MapError {}
 /// A file that is no index PNG, too large, or with a value that the label set doesn't have: the first such pixel is named.
 pub fn read(file: &Path, labels: &LabelSet) -> Result<ClassMap, MapError> {
     let fail = |reason: String| MapError { file: file.to_owned(), reason };
-    let opened = File::open(file).map_err(|error| fail(error.to_string()))?;
+    let opened = crate::files::open(file, MAX_PNG).map_err(|error| fail(error.to_string()))?;
     let mut decoder = png::Decoder::new(BufReader::new(opened));
     decoder.set_transformations(png::Transformations::IDENTITY);
     let mut reader = decoder.read_info().map_err(|error| fail(format!("not a PNG that can be read: {error}")))?;

@@ -180,10 +180,15 @@ mod tests {
         }
         sender.end(&mut arrived);
         let mut scenes = Vec::new();
-        for packet in arrived {
+        let last = arrived.len() - 1;
+        for (index, packet) in arrived.into_iter().enumerate() {
             let reception = Reception { snr_cdb: packet.info.snr_cdb, ..Reception::default() };
             assembly.push(&packet.bytes, reception, |tile| packet.info.erased.contains(tile as u8));
-            while let Some(Event::Frame(frame)) = assembly.event() {
+            if index == last {
+                assembly.end();
+            }
+            while let Some(event) = assembly.event() {
+                let Event::Frame(frame) = event else { continue };
                 let mut scene = Scene::new(frame.header.params);
                 scene.begin(&frame.header);
                 for (index, tile) in frame.tiles.iter().enumerate() {
@@ -230,7 +235,7 @@ mod tests {
         assert!((0.2..0.6).contains(&share), "{share}");
         // A frame of which no tile arrives is lost as tiles, and known in no cell as a frame.
         let nonempty: Vec<_> = frames.into_iter().filter(|known| known.contains(&true)).collect();
-        assert_eq!(nonempty, lossy(Packing::Tile));
+        assert!(nonempty == lossy(Packing::Tile));
     }
 
     #[test]

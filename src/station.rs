@@ -78,6 +78,11 @@ impl Station {
         self.assembly.ended()
     }
 
+    /// The end marker has come, and every frame before it.
+    pub fn complete(&self) -> bool {
+        self.assembly.complete()
+    }
+
     /// Takes a packet. `erased(i)` says whether the radio could not deliver tile `i` of a whole frame.
     ///
     /// # Errors
@@ -99,7 +104,7 @@ impl Station {
     /// # Errors
     /// As [`push`](Station::push).
     pub fn end(&mut self, publish: &mut dyn FnMut(Published<'_>)) -> Result<(), EngineError> {
-        self.assembly.end(None);
+        self.assembly.end();
         self.work_off(Instant::now(), publish)
     }
 

@@ -138,7 +138,7 @@ fn what_is_no_capture_is_refused() {
     fs::write(&file, b"GIF89a, and more than four bytes").unwrap();
     failed(&semrx(&["run", "--from", &file]), 3, &[&file, "byte 0", "magic", "is it a .srx capture?"]);
     let missing = folder.path("no.srx");
-    failed(&semrx(&["run", "--from", &missing]), 1, &[&missing, "cannot open", "check the path"]);
+    failed(&semrx(&["run", "--from", &missing]), 3, &[&missing, "cannot open", "check the path"]);
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn a_spoilt_bundle_is_refused_before_anything_runs() {
     let restore = bundle.join("restore.onnx");
     let good = fs::read(&restore).unwrap();
     fs::remove_file(&restore).unwrap();
-    failed(&run(), 3, &["restore.onnx", "not complete"]);
+    failed(&run(), 3, &["restore.onnx", "has to be there"]);
     fs::write(&restore, good).unwrap();
 
     let (head, manifest) = (bundle.join("head.onnx"), bundle.join("bundle.json"));
@@ -193,6 +193,9 @@ fn a_spoilt_bundle_is_refused_before_anything_runs() {
 
     fs::write(&manifest, &text[..text.len() / 2]).unwrap();
     failed(&run(), 3, &["bundle.json", "not the JSON"]);
+    // A parser that descends has no stack for this.
+    fs::write(&manifest, format!("{{\"x\":{}", "[".repeat(1 << 20))).unwrap();
+    failed(&run(), 3, &["bundle.json", "bytes"]);
     assert!(!Path::new(&out).exists());
 }
 
@@ -267,6 +270,40 @@ fn a_full_disk_is_named() {
     failed(&run, 1, &["/dev/full", "after 0 records", "No space left"]);
     let send = semrx(&["send", "--maps", &folder.path("maps"), "--to", "/dev/full"]);
     failed(&send, 1, &["/dev/full", "No space left"]);
+}
+
+#[test]
+fn records_never_overwrite_the_capture() {
+    let folder = Folder::new("same");
+    let capture = folder.capture(2, &[]);
+    let before = fs::read(&capture).unwrap();
+    let linked = folder.path("linked.srx");
+    std::os::unix::fs::symlink(&capture, &linked).unwrap();
+    failed(&semrx(&["run", "--from", &capture, "--record", &linked]), 2, &["is the capture that is read"]);
+    assert_eq!(fs::read(&capture).unwrap(), before);
+}
+
+#[test]
+fn a_reader_that_goes_away_stops_nothing() {
+    let folder = Folder::new("closed");
+    let (capture, out) = (folder.capture(6, &[]), folder.path("out.jsonl"));
+    let arguments = ["run", "--from", &capture, "--mode", "semantic-first", "--json", "--record", &out];
+    let mut run = Running(command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    drop(run.0.stdout.take());
+    assert_eq!(run.0.wait().unwrap().code(), Some(0));
+    assert_eq!(frames(&records(&out)), [0, 1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn a_missing_stretch_is_one_record() {
+    let folder = Folder::new("stretch");
+    let (capture, out) =
+        (folder.capture(12, &["--channel", "frame-loss=0.5", "--seed", "3"]), folder.path("out.jsonl"));
+    done(semrx(&["run", "--from", &capture, "--mode", "semantic-first", "--record", &out]));
+    let records = records(&out);
+    let lost: Vec<&Value> = records.iter().filter(|record| record["outcome"] == "lost").collect();
+    assert!(!lost.is_empty() && lost.iter().any(|record| record["frames"].as_u64() > Some(1)), "{lost:?}");
+    assert_eq!(frames(&records), (0..12).collect::<Vec<_>>());
 }
 
 #[test]
@@ -388,14 +425,4 @@ fn a_pipe_gives_the_records_of_a_file() {
     let piped = json_lines(&run.stdout);
     assert_eq!(piped[..4], records(&out));
     assert!(piped[4]["summary"]["end_marker"].as_bool().unwrap());
-}
-
-#[test]
-fn a_reader_that_goes_away_is_no_failure() {
-    let folder = Folder::new("head");
-    let capture = folder.capture(3, &[]);
-    let mut run = command(&["run", "--from", &capture, "--mode", "semantic-first", "--json"]);
-    let mut run = Running(run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
-    drop(run.0.stdout.take());
-    assert_eq!(run.0.wait().unwrap().code(), Some(0));
 }

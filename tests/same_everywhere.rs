@@ -106,9 +106,14 @@ fn read(packets: &[Packet]) -> Vec<u8> {
     let mut current: Option<Scene> = None;
     let mut seen = Vec::new();
     let mut frames = 0;
-    for packet in packets {
-        let reception = Reception { snr_cdb: packet.info.snr_cdb, ..Reception::default() };
-        assembly.push(&packet.bytes, reception, |tile| packet.info.erased.contains(tile as u8));
+    for packet in packets.iter().map(Some).chain([None]) {
+        match packet {
+            Some(packet) => {
+                let reception = Reception { snr_cdb: packet.info.snr_cdb, ..Reception::default() };
+                assembly.push(&packet.bytes, reception, |tile| packet.info.erased.contains(tile as u8));
+            }
+            None => assembly.end(),
+        }
         while let Some(event) = assembly.event() {
             match event {
                 Event::Frame(frame) => {

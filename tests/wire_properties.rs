@@ -311,7 +311,7 @@ proptest! {
             assembly.push(packet, Reception::default(), |_| false);
             collect(&mut assembly, &mut ended);
         }
-        assembly.end(None);
+        assembly.end();
         collect(&mut assembly, &mut ended);
         ended.sort_unstable();
         // No number twice, and no number left out between the first and the last.

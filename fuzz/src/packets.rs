@@ -41,7 +41,7 @@ fn receive(capture: &[u8], mut sealer: Option<Sealer>) {
         receiver.assembly.push(&packet.bytes, reception, |tile| info.erased.contains(tile as u8));
         receiver.take_events();
     }
-    receiver.assembly.end(None);
+    receiver.assembly.end();
     receiver.take_events();
     receiver.settled.sort_unstable();
     assert!(receiver.settled.windows(2).all(|pair| pair[0].1 == pair[1].0), "{:?}", receiver.settled);

@@ -52,15 +52,18 @@ impl Profile {
         let built_in = BUILT_IN.iter().find(|(known, _)| *known == name);
         let text = match built_in {
             Some((_, text)) => text.as_bytes().to_vec(),
-            None => std::fs::read(Path::new(name)).map_err(|error| {
+            None => crate::files::read(Path::new(name), crate::files::MAX_JSON).map_err(|error| {
                 let names: Vec<_> = BUILT_IN.iter().map(|(name, _)| *name).collect();
                 ProfileError(format!("{name}: {error}; give one of {}, or the path of a profile", names.join(", ")))
             })?,
         };
         let (file, _) = serde_json_core::from_slice::<File<'_>>(&text)
             .map_err(|error| ProfileError(format!("{name}: not a board profile: {error}")))?;
-        if file.schema != 1 || file.f32_macs_per_second == 0 {
-            return Err(ProfileError(format!("{name}: schema should be 1 and f32_macs_per_second above 0")));
+        if file.schema != 1 {
+            return Err(ProfileError(format!("{name}: schema is {}, this semrx reads 1", file.schema)));
+        }
+        if file.f32_macs_per_second == 0 {
+            return Err(ProfileError(format!("{name}: f32_macs_per_second should be above 0")));
         }
         Ok(Profile {
             name: file.name.into(),

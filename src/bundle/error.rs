@@ -37,7 +37,9 @@ pub enum BundleError {
 impl fmt::Display for BundleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BundleError::Read { file, error } => write!(f, "{}: {error}: the bundle is not complete", file.display()),
+            BundleError::Read { file, error } => {
+                write!(f, "{}: {error}: every file of a bundle has to be there, and readable", file.display())
+            }
             BundleError::Manifest { file, reason } => write!(f, "{}: {reason}", file.display()),
             BundleError::Field { file, field, reason } => write!(f, "{}: {field}: {reason}", file.display()),
             BundleError::Hash { file, role } => write!(

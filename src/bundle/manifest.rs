@@ -92,9 +92,9 @@ impl Scheduler {
             ));
         }
         let scheduler: Scheduler = parse(text)?;
-        let ordered = 0.0 < scheduler.sigma_min && scheduler.sigma_min < scheduler.sigma_max;
-        if !ordered || !scheduler.sigma_max.is_finite() || scheduler.rho.is_nan() || scheduler.rho <= 0.0 {
-            return Err("sigma_min, sigma_max, rho: should be 0 < sigma_min < sigma_max and rho > 0".into());
+        let Scheduler { sigma_min, sigma_max, rho } = scheduler;
+        if !(0.0 < sigma_min && sigma_min < sigma_max && sigma_max <= 10_000.0 && (1.0..=100.0).contains(&rho)) {
+            return Err("should have 0 < sigma_min < sigma_max <= 10000 and rho from 1 to 100".into());
         }
         Ok(scheduler)
     }

@@ -7,10 +7,11 @@ pub use error::BundleError;
 pub use manifest::{FileEntry, FusionWeights, GateThresholds, Manifest, SCHEMA, Scheduler};
 
 use crate::engine::Model;
+use crate::files;
+use crate::sampler::MAX_STEPS;
 use crate::scene::{ClassMap, LabelSet};
 use crate::wire::Grid;
 use sha2::{Digest, Sha256};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Name of the manifest inside the folder.
@@ -38,7 +39,8 @@ impl Bundle {
     /// [`BundleError`] names the file, the field and the reason.
     pub fn open(dir: &Path) -> Result<Self, BundleError> {
         let path = dir.join(MANIFEST);
-        let text = fs::read(&path).map_err(|error| BundleError::Read { file: path.clone(), error })?;
+        let text =
+            files::read(&path, files::MAX_JSON).map_err(|error| BundleError::Read { file: path.clone(), error })?;
         let manifest = Manifest::parse(&text).map_err(|reason| BundleError::Manifest { file: path.clone(), reason })?;
         let field = |field, reason: String| BundleError::Field { file: path.clone(), field, reason };
         if manifest.schema != SCHEMA {
@@ -50,6 +52,9 @@ impl Bundle {
         if !grid.is_valid() {
             return Err(field("grid", format!("{grid} is out of range")));
         }
+        if !(1..=MAX_STEPS as u16).contains(&manifest.steps) {
+            return Err(field("steps", format!("{} is not 1 to {MAX_STEPS}", manifest.steps)));
+        }
         let fusion = manifest.fusion;
         if fusion.unknown_permille.max(fusion.noise_permille) > 1000 {
             return Err(field("fusion", "a weight is above 1000".into()));
@@ -60,10 +65,17 @@ impl Bundle {
             if Path::new(entry.file).file_name().is_none_or(|name| name != entry.file) {
                 return Err(field("files", format!("{:?} is not the name of a file in the folder", entry.file)));
             }
+            if files.iter().any(|(role, _)| role == entry.role) {
+                return Err(field("files", format!("role {:?} is there twice", entry.role)));
+            }
+            if entry.sha256.len() != 64 || !entry.sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                return Err(field("files", format!("the sha256 of {:?} is not 64 hexadecimal digits", entry.file)));
+            }
             let file = dir.join(entry.file);
-            let bytes = fs::read(&file).map_err(|error| BundleError::Read { file: file.clone(), error })?;
+            let bytes = files::read(&file, files::MAX_MODEL)
+                .map_err(|error| BundleError::Read { file: file.clone(), error })?;
             let hash = hex(&Sha256::digest(&bytes));
-            if hash != entry.sha256 {
+            if !hash.eq_ignore_ascii_case(entry.sha256) {
                 return Err(BundleError::Hash { file, role: entry.role.into() });
             }
             files.push((entry.role.to_owned(), file));
@@ -76,13 +88,17 @@ impl Bundle {
             files,
             gate: manifest.gate,
             fusion,
-            steps: manifest.steps.max(1),
+            steps: manifest.steps,
             scheduler: Scheduler::default(),
         };
         if let Some(file) = bundle.file("scheduler") {
             let file = file.to_owned();
-            let text = fs::read(&file).map_err(|error| BundleError::Read { file: file.clone(), error })?;
+            let text =
+                files::read(&file, files::MAX_JSON).map_err(|error| BundleError::Read { file: file.clone(), error })?;
             bundle.scheduler = Scheduler::parse(&text).map_err(|reason| BundleError::Manifest { file, reason })?;
+        }
+        if bundle.file("prior").is_some() {
+            bundle.prior()?;
         }
         Ok(bundle)
     }

@@ -2,11 +2,12 @@
 
 use super::exit::Failure;
 use super::lines::{self, Summary};
+use super::output::Printer;
 use super::records::RecordFile;
 use super::{Done, bundles};
 use clap::Args;
 use semrx::link::srx::{self, SrxWriter};
-use semrx::link::{ChannelSpec, Packet, Sink};
+use semrx::link::{Address, ChannelSpec, Packet, Sink};
 use semrx::receiver::Config;
 use semrx::report::page::{self, PageData, PageFrame, Received, Truth};
 use semrx::report::record::{self, Record};
@@ -58,7 +59,6 @@ fn radio(frame: u32) -> ChannelSpec {
 
 pub fn run(options: &Options) -> Done {
     let out = &options.out;
-    std::fs::create_dir_all(out).map_err(|error| Failure::failed(format!("{}: {error}", out.display())))?;
     let bundle = bundles::open(&options.bundle)?;
     let grid: Grid = bundle.grid();
     if bundle.labels() != &CAMVID12 {
@@ -70,13 +70,15 @@ pub fn run(options: &Options) -> Done {
         )));
     }
     let mut station = Station::open(&bundle, Config { seed: options.seed, ..Config::default() }, true)?;
+    std::fs::create_dir_all(out).map_err(|error| Failure::failed(format!("{}: {error}", out.display())))?;
     let street = Street::new(options.seed, grid);
     let mut sender = Sender::new(Settings { seed: options.seed, ..Settings::default() }, &CAMVID12);
     let capture_path = out.join("drive.srx");
     let writing = |error: std::io::Error| Failure::failed(format!("{}: {error}", capture_path.display()));
     let file = File::create(&capture_path).map_err(writing)?;
     let mut capture = SrxWriter::new(BufWriter::new(file), capture_path.display().to_string())?;
-    let mut records = RecordFile::create(&out.join("records.jsonl"))?;
+    let mut records = RecordFile::create(&out.join("records.jsonl"), &Address::Standard)?;
+    let mut printer = Printer::default();
 
     let mut drive = Drive { rule: Rule::new(grid, &CAMVID12), maps: Vec::new(), frames: Vec::new() };
     let mut summary = Summary::default();
@@ -96,7 +98,7 @@ pub fn run(options: &Options) -> Done {
             summary.add(record);
             drive.frames.push(drive.page_frame(record, scene, refined.map(|refined| refined.cells)));
             if trouble.is_ok() {
-                trouble = records.write(record).and_then(|()| show(record, options.json));
+                trouble = records.write(record).and_then(|()| show(&mut printer, record, options.json));
             }
         };
         for packet in arrived.drain(..) {
@@ -138,20 +140,27 @@ pub fn run(options: &Options) -> Done {
     };
     page::write_page(&data, &mut file).and_then(|()| file.flush()).map_err(writing)?;
     if !options.json {
-        println!("{}\n\n{}", lines::LEGEND, summary.table());
-        println!("page     {}", page_path.display());
-        println!("records  {}", out.join("records.jsonl").display());
-        println!("capture  {}   (try: semrx run --from {})", capture_path.display(), capture_path.display());
+        let capture = capture_path.display();
+        printer.print(
+            format!(
+                "{}\n\n{}\npage     {}\nrecords  {}\ncapture  {capture}   (try: semrx run --from {capture})\n",
+                lines::LEGEND,
+                summary.table(),
+                page_path.display(),
+                out.join("records.jsonl").display(),
+            )
+            .as_bytes(),
+        )?;
     }
     Ok(())
 }
 
-fn show(record: &Record<'_>, json: bool) -> Done {
+fn show(printer: &mut Printer, record: &Record<'_>, json: bool) -> Done {
     let line = match json {
         true => super::records::line(record)?,
         false => (lines::line(record) + "\n").into_bytes(),
     };
-    std::io::stdout().write_all(&line).map_err(|error| Failure::writing("standard output", &error))
+    printer.print(&line)
 }
 
 /// What was sent, and what the page will show.

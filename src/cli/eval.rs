@@ -1,6 +1,7 @@
 //! `semrx eval`: the evidence table.
 
 use super::exit::Failure;
+use super::output::print;
 use super::{Done, bundles};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -12,7 +13,6 @@ use semrx::report::record::PAIR_NAMES;
 use semrx::scene::ClassMap;
 use semrx::wire::Payload;
 use serde_json::{Value, json};
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -95,7 +95,7 @@ pub fn run(options: &Options) -> Done {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(case) = cases.get(index) else { break };
                     let outcome = evaluate(&bundle, &truths, case, options.seed, &mut || progress.inc(1))
-                        .map_err(Failure::failed)
+                        .map_err(Failure::from)
                         .map(|outcome| {
                             let scores = outcome.samples.iter().map(|row| Scores::of(row)).collect();
                             (outcome, scores)
@@ -114,7 +114,7 @@ pub fn run(options: &Options) -> Done {
         true => format!("{:#}\n", json_table(&outcomes)),
         false => text_table(&truths, &outcomes),
     };
-    io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::writing("standard output", &error))
+    print(&text)
 }
 
 fn text_table(truths: &[ClassMap], outcomes: &[(Outcome, Vec<Scores>)]) -> String {

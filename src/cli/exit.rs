@@ -1,12 +1,13 @@
 //! How a command ends when it doesn't end well.
 
+use super::output::tell;
 use semrx::board::ProfileError;
 use semrx::bundle::BundleError;
 use semrx::engine::{EngineError, NpzError};
+use semrx::evaluation::EvaluationError;
 use semrx::link::{AddressError, LinkError};
 use semrx::maps::MapError;
 use std::fmt::Display;
-use std::io;
 use std::process::ExitCode;
 
 /// An exit code and the line that explains it.
@@ -37,18 +38,8 @@ impl Failure {
         Failure { code: 130, message: "interrupted".into() }
     }
 
-    /// What could not be written where. A reader that went away, as `head` does, is no failure.
-    pub fn writing(what: impl Display, error: &io::Error) -> Self {
-        if error.kind() == io::ErrorKind::BrokenPipe {
-            return Failure { code: 0, message: String::new() };
-        }
-        Failure::failed(format!("{what}: {error}"))
-    }
-
     pub fn report(self) -> ExitCode {
-        if !self.message.is_empty() {
-            eprintln!("semrx: {}", self.message);
-        }
+        tell(&format!("semrx: {}", self.message));
         ExitCode::from(self.code)
     }
 }
@@ -98,7 +89,20 @@ impl From<LinkError> for Failure {
             LinkError::Interrupted => Failure::interrupted(),
             LinkError::Address(_) => Failure::usage(error),
             LinkError::Damaged { .. } => Failure::refused(error),
+            LinkError::Open { ref cause, .. } if cause.kind() == std::io::ErrorKind::NotFound => {
+                Failure::refused(error)
+            }
             _ => Failure::failed(error),
+        }
+    }
+}
+
+impl From<EvaluationError> for Failure {
+    fn from(error: EvaluationError) -> Self {
+        match error {
+            EvaluationError::Bundle(error) => Failure::from(error),
+            EvaluationError::Engine(error) => Failure::from(error),
+            EvaluationError::Send { .. } => Failure::refused(error),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! `semrx infer`: one run of any ONNX model.
 
 use super::Done;
+use super::exit::Failure;
+use super::output::print;
 use clap::Args;
 use semrx::engine::{Arrays, infer};
 use std::path::PathBuf;
@@ -24,16 +26,17 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> Done {
+    let same = options.inputs.canonicalize().ok();
+    if same.is_some() && same == options.outputs.canonicalize().ok() {
+        return Err(Failure::usage(format!("--outputs {}: is the file of the inputs", options.outputs.display())));
+    }
     let arrays = Arrays::read(&options.inputs)?;
     let results = infer(&options.model, &arrays)?;
-    results.write(&options.outputs).map_err(super::exit::Failure::failed)?;
+    results.write(&options.outputs).map_err(Failure::failed)?;
     if options.json {
         let shapes = results.names().map(|name| (name.to_owned(), serde_json::json!(results.shape(name))));
-        println!("{}", serde_json::Value::Object(shapes.collect()));
-    } else {
-        for name in results.names() {
-            println!("{name} {:?}", results.shape(name).unwrap_or_default());
-        }
+        return print(&format!("{}\n", serde_json::Value::Object(shapes.collect())));
     }
-    Ok(())
+    let shapes = results.names().map(|name| format!("{name} {:?}\n", results.shape(name).unwrap_or_default()));
+    print(&shapes.collect::<String>())
 }

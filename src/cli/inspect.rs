@@ -1,9 +1,11 @@
 //! `semrx inspect`: what is in a file, in words.
 
 use super::exit::Failure;
+use super::output::print;
 use super::{Done, bundles};
 use clap::Args;
 use semrx::engine::Model;
+use semrx::files;
 use semrx::link::srx::{self, SrxReader};
 use semrx::link::{Interrupt, Packet as LinkPacket, Source};
 use semrx::scene::LabelSet;
@@ -17,6 +19,7 @@ use std::path::{Path, PathBuf};
 /// Say what is in a capture (.srx), a single packet, an ONNX model, or a bundle.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Examples:
   semrx inspect drive.srx
   semrx inspect models/street
   semrx inspect model.onnx --json")]
@@ -34,18 +37,25 @@ pub fn run(options: &Options) -> Done {
         let mut file = File::open(&options.what).map_err(|error| cannot(&options.what, &error))?;
         let read = file.read(&mut magic).map_err(|error| cannot(&options.what, &error))?;
         match &magic[..read] {
-            start if *start == srx::MAGIC => capture(&options.what)?,
+            [] => return Err(Failure::refused(format!("{}: the file is empty", options.what.display()))),
+            start if start.starts_with(&srx::MAGIC[..3]) => capture(&options.what)?,
             [SYNC, ..] => packet(&options.what)?,
             _ => model(&options.what)?,
         }
-    } else {
+    } else if options.what.exists() || options.what.components().count() == 1 {
         bundle(&options.what)?
+    } else {
+        return Err(Failure::refused(format!("{}: no such file or folder", options.what.display())));
     };
-    match options.json {
-        true => println!("{described}"),
-        false => print_words(&described, 0),
+    let text = match options.json {
+        true => format!("{described}\n"),
+        false => words(&described, 0),
+    };
+    print(&text)?;
+    match described.get("damage").and_then(Value::as_str) {
+        Some(damage) => Err(Failure::refused(damage)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn cannot(file: &Path, error: &std::io::Error) -> Failure {
@@ -53,29 +63,20 @@ fn cannot(file: &Path, error: &std::io::Error) -> Failure {
 }
 
 /// Nested JSON as indented lines.
-fn print_words(value: &Value, depth: usize) {
+fn words(value: &Value, depth: usize) -> String {
     let indent = "  ".repeat(depth);
     let entries: Vec<(String, &Value)> = match value {
-        Value::Object(object) => object.iter().map(|(key, value)| (key.replace('_', " "), value)).collect(),
+        Value::Object(object) => object.iter().map(|(key, value)| (key.replace('_', " ") + ":", value)).collect(),
         Value::Array(items) => items.iter().map(|item| ("-".to_owned(), item)).collect(),
-        _ => return,
+        _ => return String::new(),
     };
-    for (key, value) in entries {
-        match value {
-            Value::Object(_) | Value::Array(_) if key == "-" => {
-                println!("{indent}-");
-                print_words(value, depth + 1);
-            }
-            Value::Object(_) | Value::Array(_) => {
-                println!("{indent}{key}:");
-                print_words(value, depth + 1);
-            }
-            Value::String(text) if key == "-" => println!("{indent}{text}"),
-            Value::String(text) => println!("{indent}{key}: {text}"),
-            Value::Null => {}
-            other => println!("{indent}{key}: {other}"),
-        }
-    }
+    let entries = entries.into_iter().map(|(key, value)| match value {
+        Value::Null => String::new(),
+        Value::Object(_) | Value::Array(_) => format!("{indent}{key}\n{}", words(value, depth + 1)),
+        Value::String(text) => format!("{indent}{key} {text}\n"),
+        other => format!("{indent}{key} {other}\n"),
+    });
+    entries.collect()
 }
 
 fn model_words(model: &Model) -> Value {
@@ -131,7 +132,7 @@ fn bundle(path: &Path) -> Result<Value, Failure> {
 
 /// A file that holds one packet, as it was on the air.
 fn packet(path: &Path) -> Result<Value, Failure> {
-    let bytes = std::fs::read(path).map_err(|error| cannot(path, &error))?;
+    let bytes = files::read(path, srx::MAX_PACKET_BYTES as u64).map_err(|error| cannot(path, &error))?;
     let whole = LinkPacket::new(bytes);
     let parsed = Packet::parse(&whole.bytes, None);
     let parsed = parsed.map_err(|error| Failure::refused(format!("{}: packet: {error}", path.display())))?;

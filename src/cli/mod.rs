@@ -7,6 +7,7 @@ mod exit;
 mod infer;
 mod inspect;
 mod lines;
+mod output;
 mod records;
 mod run;
 mod send;
@@ -14,7 +15,10 @@ mod street;
 
 use clap::{Parser, Subcommand};
 use exit::Failure;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag::register_conditional_shutdown;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// A semantic receiver: from received semantics to a decision.
 ///
@@ -52,6 +56,14 @@ pub fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn,tract=error"))
         .format_timestamp(None)
         .init();
+    if !matches!(arguments.verb, Verb::Run(_)) {
+        // `run` settles its records first; the others have nothing to settle.
+        for signal in [SIGINT, SIGTERM] {
+            if let Err(error) = register_conditional_shutdown(signal, 130, Arc::new(true.into())) {
+                log::warn!("signal handler: {error}");
+            }
+        }
+    }
     let done = match arguments.verb {
         Verb::Demo(options) => demo::run(&options),
         Verb::Send(options) => send::run(&options),

@@ -1,8 +1,9 @@
 //! Records on their way to a file or to standard output.
 
 use super::exit::Failure;
+use semrx::link::Address;
 use semrx::report::record::{MAX_LEN, Record};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -15,13 +16,29 @@ pub struct RecordFile {
 }
 
 impl RecordFile {
-    pub fn create(path: &Path) -> Result<Self, Failure> {
-        let file = File::create(path).map_err(|error| Failure::writing(path.display(), &error))?;
-        Ok(RecordFile { path: path.to_owned(), file, bytes: 0, records: 0 })
+    /// Checks that `path` can be written, and is not where the records come `from`. What stands in it goes with the first record.
+    pub fn create(path: &Path, from: &Address) -> Result<Self, Failure> {
+        if path == Path::new("-") {
+            return Err(Failure::usage("--record -: records go to standard output with --json"));
+        }
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        let file = file.map_err(|error| Failure::failed(format!("--record {}: {error}", path.display())))?;
+        let same = match from {
+            Address::File(source) => source.canonicalize().ok() == path.canonicalize().ok(),
+            _ => false,
+        };
+        match same {
+            true => Err(Failure::usage(format!("--record {}: is the capture that is read", path.display()))),
+            false => Ok(RecordFile { path: path.to_owned(), file, bytes: 0, records: 0 }),
+        }
     }
 
     pub fn write(&mut self, record: &Record<'_>) -> Result<(), Failure> {
         let line = line(record)?;
+        if self.records == 0 {
+            // A device can't be cut, and needs not to be.
+            let _ = self.file.set_len(0);
+        }
         if let Err(error) = self.file.write_all(&line) {
             // Half a line is no record.
             let _ = self.file.set_len(self.bytes);

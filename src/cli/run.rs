@@ -2,18 +2,17 @@
 
 use super::exit::Failure;
 use super::lines::{self, Summary};
+use super::output::Printer;
 use super::records::{self, RecordFile};
 use super::{Done, bundles};
 use clap::{Args, ValueEnum};
 use semrx::board::Profile;
 use semrx::bundle::Bundle;
-use semrx::link::{Address, LinkError, SourceOptions, envelope, srx};
+use semrx::link::{Address, SourceOptions, envelope, srx};
 use semrx::receiver::{Config, Mode, Pace, SamplerKind};
-use semrx::report::record::Record;
 use semrx::scene::{Dropped, Reception};
 use semrx::station::{Drops, Published, Station};
 use std::cell::RefCell;
-use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -25,6 +24,7 @@ use std::time::Duration;
 /// both. Every frame, and every gap in the sequence, ends in one record.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+Examples:
   semrx run --from drive.srx --record out.jsonl
   semrx run --from udp://127.0.0.1:9000 --deadline-ms 50
   semrx run --from drive.srx --board raspberry-pi-5 --deadline-ms 100")]
@@ -39,7 +39,7 @@ pub struct Options {
     #[arg(long, value_enum, default_value_t = ModeName::Auto)]
     mode: ModeName,
     /// Sampler steps of a refinement; the bundle's own number if not given
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=100))]
     steps: Option<u16>,
     /// How the sampler moves between noise levels
     #[arg(long, value_enum, default_value_t = SamplerName::Consistency)]
@@ -107,11 +107,13 @@ pub fn run(options: &Options) -> Done {
         seed: options.seed,
     };
     let live = matches!(options.from, Address::Udp { .. });
-    let mut station = Station::open(&bundle, config, !live)?;
-    plan(&mut station, &bundle, options)?;
-    let mut recorder = options.record.as_deref().map(RecordFile::create).transpose()?;
+    // A socket is bound before the models are loaded, so that it misses nothing meanwhile.
     let idle = options.idle_ms.map(Duration::from_millis);
     let mut source = options.from.source(&SourceOptions { idle, interrupt })?;
+    let mut station = Station::open(&bundle, config, !live)?;
+    plan(&mut station, &bundle, options)?;
+    let mut recorder = options.record.as_deref().map(|path| RecordFile::create(path, &options.from)).transpose()?;
+    let mut printer = Printer::default();
 
     let mut summary = Summary::default();
     let trouble = RefCell::new(None);
@@ -122,10 +124,10 @@ pub fn run(options: &Options) -> Done {
         let done = match published {
             Published::Record { record, .. } => {
                 summary.add(record);
-                print(record, options.json).and_then(|()| match &mut recorder {
-                    Some(recorder) => recorder.write(record),
-                    None => Ok(()),
-                })
+                let text =
+                    if options.json { records::line(record) } else { Ok((lines::line(record) + "\n").into_bytes()) };
+                let printed = text.and_then(|text| printer.print(&text));
+                printed.and_then(|()| recorder.as_mut().map_or(Ok(()), |recorder| recorder.write(record)))
             }
             Published::Dropped(why) => {
                 log::info!("dropped a packet: {}", reason(&why));
@@ -140,10 +142,6 @@ pub fn run(options: &Options) -> Done {
         let packet = match source.next() {
             Ok(Some(packet)) => packet,
             Ok(None) => break,
-            Err(error @ LinkError::Interrupted) => {
-                ending = Err(Failure::from(error));
-                break;
-            }
             Err(error) => {
                 ending = Err(Failure::from(error));
                 break;
@@ -156,8 +154,12 @@ pub fn run(options: &Options) -> Done {
         };
         let erased = |tile: usize| u8::try_from(tile).is_ok_and(|tile| packet.info.erased.contains(tile));
         station.push(&packet.bytes, reception, erased, &mut publish)?;
-        if trouble.borrow().is_some() || station.ended() && live {
+        if trouble.borrow().is_some() || live && station.complete() {
             break;
+        }
+        if live && station.ended() {
+            // What the end marker overtook may still come.
+            source.end_after(LINGER);
         }
     }
     station.end(&mut publish)?;
@@ -167,7 +169,10 @@ pub fn run(options: &Options) -> Done {
     if let Some(failure) = trouble.take() {
         return Err(failure);
     }
-    conclude(&summary, drops, damaged_packets, oversized, ended, options.json)?;
+    if summary.frames() > 0 {
+        let text = conclude(&summary, drops, damaged_packets, oversized, ended, options.json);
+        printer.print(text.as_bytes())?;
+    }
     let refused = |why: &str| Err(Failure::refused(format!("{}: {why}", options.from)));
     match (summary.frames(), summary.decided(), summary.refused()) {
         _ if ending.is_err() => ending,
@@ -214,19 +219,11 @@ fn plan(station: &mut Station, bundle: &Bundle, options: &Options) -> Done {
     Ok(())
 }
 
-fn print(record: &Record<'_>, json: bool) -> Done {
-    let mut line = match json {
-        true => records::line(record)?,
-        false => lines::line(record).into_bytes(),
-    };
-    if !json {
-        line.push(b'\n');
-    }
-    io::stdout().write_all(&line).map_err(|error| Failure::writing("standard output", &error))
-}
+/// How long a socket is listened to behind the end marker, while frames are missing.
+const LINGER: Duration = Duration::from_millis(500);
 
-fn conclude(summary: &Summary, drops: Drops, damaged_packets: u64, oversized: u64, ended: bool, json: bool) -> Done {
-    let text = if json {
+fn conclude(summary: &Summary, drops: Drops, damaged_packets: u64, oversized: u64, ended: bool, json: bool) -> String {
+    if json {
         let drops = serde_json::json!({
             "refused": drops.refused, "duplicate": drops.duplicate, "stale": drops.stale, "other_stream": drops.other_stream,
             "damaged_tiles": drops.damaged_tiles, "repaired_headers": drops.repaired_headers,
@@ -237,7 +234,7 @@ fn conclude(summary: &Summary, drops: Drops, damaged_packets: u64, oversized: u6
     } else {
         let mut text = format!("{}\n\n{}", lines::LEGEND, summary.table());
         let counts = [
-            (drops.refused, "packets whose header can't be read"),
+            (drops.refused, "packets whose header can't be read, or that lean on a key frame not heard"),
             (drops.duplicate, "duplicates"),
             (drops.stale, "packets too late for their frame"),
             (drops.other_stream, "packets of other streams"),
@@ -253,8 +250,7 @@ fn conclude(summary: &Summary, drops: Drops, damaged_packets: u64, oversized: u6
             text += "no end marker came: frames lost at the end can't be counted\n";
         }
         text
-    };
-    io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::writing("standard output", &error))
+    }
 }
 
 fn reason(why: &Dropped) -> String {

@@ -2,13 +2,14 @@
 
 use super::Done;
 use super::exit::Failure;
+use super::output::tell;
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
-use semrx::link::{Address, ChannelSpec};
+use semrx::link::{Address, ChannelSpec, Sink};
 use semrx::maps;
 use semrx::scene::{LABEL_SETS, LabelSet};
 use semrx::sender::{Packing, Sender, Settings};
-use semrx::wire::{Grid, Payload, Tiling};
+use semrx::wire::{Grid, Params, Payload, Tiling};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -17,8 +18,18 @@ use std::time::{Duration, Instant};
 /// The maps are the index PNGs of a folder, in the order of their names; each is resampled (nearest) to the grid.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Channel keys, joined by commas: tile-loss=0..1, burst=1..1000 (mean run of lost tiles), frame-loss=0..1, snr=DB (bit flips on maps, noise on
-soft values), sigma=0..10 (noise on soft values), delay-ms, jitter-ms, reorder=0..1, duplicate=0..1.
+Channel keys, joined by commas:
+  tile-loss=0..1         share of the tiles that are lost
+  burst=1..1000          mean run of lost tiles, 1 if not given
+  frame-loss=0..1        share of the packets that are lost whole
+  snr=-20..60            dB: bit flips on maps, noise on soft values
+  sigma=0..10            noise on soft values, in place of the one that snr means
+  delay-ms, jitter-ms    0..60000
+  reorder, duplicate     0..1: share of the packets
+
+A soft frame is large: over UDP it needs --packet tile --tiles 16x16 --payload soft4, and few classes.
+
+Examples:
   semrx send --maps maps/ --to drive.srx --channel tile-loss=0.3,burst=4
   semrx send --maps maps/ --to drive.srx --payload soft8 --channel snr=3
   semrx send --maps maps/ --to udp://127.0.0.1:9000 --packet tile")]
@@ -51,7 +62,7 @@ pub struct Options {
     #[arg(long, default_value_t = 10.0)]
     fps: f64,
     /// Frames from one key frame to the next
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     key_every: u32,
     /// Number of the stream
     #[arg(long, default_value_t = 1)]
@@ -85,9 +96,19 @@ pub fn labels(text: &str) -> Result<&'static LabelSet, String> {
 }
 
 pub fn run(options: &Options) -> Done {
-    if !(options.fps > 0.0 && options.fps <= 1000.0) {
-        return Err(Failure::usage("--fps should be above 0 and at most 1000"));
+    if !(0.001..=1000.0).contains(&options.fps) {
+        return Err(Failure::usage("--fps should be 0.001 to 1000"));
     }
+    let params = Params {
+        grid: options.grid,
+        tiling: options.tiles,
+        payload: options.payload,
+        label_set: options.labels.id,
+        classes: options.labels.len() as u8,
+    };
+    params
+        .validate()
+        .map_err(|error| Failure::usage(format!("--grid {} with --tiles {}: {error}", options.grid, options.tiles)))?;
     let mut files = maps::list(&options.maps)?;
     files.retain(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&options.only)));
     if files.is_empty() {
@@ -101,12 +122,13 @@ pub fn run(options: &Options) -> Done {
             Packet::Frame => Packing::Frame,
             Packet::Tile => Packing::Tile,
         },
-        key_every: options.key_every.max(1),
+        key_every: options.key_every,
         channel: options.channel.clone(),
         seed: options.seed,
     };
     let mut sender = Sender::new(settings, options.labels);
-    let mut sink = options.to.sink()?;
+    // Opened with the first frame: what can't be sent leaves an older capture alone.
+    let mut sink: Option<Box<dyn Sink + Send>> = None;
     let live = matches!(options.to, Address::Udp { .. });
     let period = Duration::from_secs_f64(1.0 / options.fps);
     let (start, mut bytes, mut packets) = (Instant::now(), 0u64, 0u64);
@@ -121,25 +143,33 @@ pub fn run(options: &Options) -> Done {
         let capture_us = (index as f64 / options.fps * 1e6).round() as u64;
         let sent = sender.send(&map, capture_us, &mut arrived);
         bytes += sent.map_err(|error| Failure::refused(format!("{}: {error}", file.display())))? as u64;
+        if index + 1 == files.len() {
+            sender.end(&mut arrived);
+        }
+        let sink = match &mut sink {
+            Some(sink) => sink,
+            None => sink.insert(options.to.sink()?),
+        };
         for packet in arrived.drain(..) {
             sink.send(&packet)?;
             packets += 1;
         }
         progress.inc(1);
     }
-    sender.end(&mut arrived);
-    for packet in arrived.drain(..) {
-        sink.send(&packet)?;
-        packets += 1;
+    if let Some(mut sink) = sink {
+        sink.finish()?;
     }
-    sink.finish()?;
     progress.finish_and_clear();
     let frames = files.len();
     let mean = bytes as f64 / frames as f64;
     if options.json {
-        eprintln!("{}", serde_json::json!({"frames": frames, "packets": packets, "bytes": bytes, "mean_bytes": mean}));
+        let sums = serde_json::json!({"frames": frames, "packets": packets, "bytes": bytes, "mean_bytes": mean});
+        tell(&sums.to_string());
     } else {
-        eprintln!("sent {frames} frames, {mean:.0} bytes a frame; {packets} packets arrived in {}", options.to);
+        tell(&format!(
+            "sent {frames} frames, {mean:.0} bytes a frame; {packets} packets left the channel for {}",
+            options.to
+        ));
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::Done;
 use super::exit::Failure;
+use super::output::tell;
 use clap::Args;
 use semrx::maps;
 use semrx::scene::{CAMVID12, Street};
@@ -18,13 +19,13 @@ pub struct Options {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Frames of each drive, 10 a second
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     frames: u32,
     /// First seed
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Drives, with seeds counted up from the first one; file names are SEED_FRAME.png
-    #[arg(long, default_value_t = 1)]
+    /// Drives, with seeds counted up from the first one; file names are SEED_FRAME.png, as 001_0000.png
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     drives: u64,
     /// Cells of a map
     #[arg(long, value_name = "WxH", default_value = "128x96")]
@@ -41,6 +42,6 @@ pub fn run(options: &Options) -> Done {
             maps::write(&file, &street.frame(frame), &CAMVID12).map_err(Failure::failed)?;
         }
     }
-    eprintln!("wrote {} maps to {}", options.drives * options.frames as u64, options.out.display());
+    tell(&format!("wrote {} maps to {}", options.drives * options.frames as u64, options.out.display()));
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::EngineError;
 use super::model::{guarded, innermost};
+use crate::files;
 use npyz::npz::{NpzArchive, NpzWriter};
 use npyz::{DType, NpyFile, Order, TypeChar, WriterBuilder};
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::konst::Const;
+use tract_onnx::tract_hir::infer::Factoid;
 
 /// Most bytes that one array of an `.npz` may take.
 const MAX_ARRAY_BYTES: u64 = 1 << 30;
@@ -147,7 +149,8 @@ fn write<W: io::Write + io::Seek>(npz: &mut NpzWriter<W>, name: &str, tensor: &T
 /// # Errors
 /// [`EngineError`]: the file, the interface (an input without an array), or the run.
 pub fn infer(path: &Path, arrays: &Arrays) -> Result<Arrays, EngineError> {
-    let bytes = std::fs::read(path).map_err(|error| EngineError::Read { model: path.to_owned(), error })?;
+    let bytes =
+        files::read(path, files::MAX_MODEL).map_err(|error| EngineError::Read { model: path.to_owned(), error })?;
     let load = |reason| EngineError::Load { model: path.to_owned(), reason };
     let interface = |reason| EngineError::Interface { model: path.to_owned(), reason };
     let run = |reason| EngineError::Run { model: path.to_owned(), reason };
@@ -161,6 +164,17 @@ pub fn infer(path: &Path, arrays: &Arrays) -> Result<Arrays, EngineError> {
             let has: Vec<_> = arrays.names().collect();
             interface(format!("input {name:?} has no array in:{name} or {name}; the .npz holds {}", has.join(", ")))
         })?;
+        let declared = model.input_fact(index).map_err(|error| interface(innermost(&error)))?.shape.clone();
+        let matches = declared.dims().zip(tensor.shape()).all(|(dim, &side)| match dim.concretize() {
+            Some(dim) => dim.to_i64().is_ok_and(|dim| dim == side as i64) || dim.to_i64().is_err(),
+            None => true,
+        });
+        if declared.rank().concretize().is_some_and(|rank| rank != tensor.rank() as i64) || !matches {
+            return Err(interface(format!(
+                "input {name:?} should have shape {declared:?}, the array has {:?}",
+                tensor.shape()
+            )));
+        }
         let fact = InferenceFact::dt_shape(tensor.datum_type(), tensor.shape());
         model.set_input_fact(index, fact).map_err(|error| interface(innermost(&error)))?;
         values.push(tensor.clone().into_tvalue());

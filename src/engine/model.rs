@@ -1,8 +1,10 @@
 //! An ONNX model, loaded and counted.
 
 use super::EngineError;
+use crate::files;
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::Cost;
 
@@ -58,7 +60,8 @@ impl Model {
     /// # Errors
     /// [`EngineError::Read`] and [`EngineError::Load`].
     pub fn load(path: &Path) -> Result<Self, EngineError> {
-        let bytes = std::fs::read(path).map_err(|error| EngineError::Read { model: path.to_owned(), error })?;
+        let bytes =
+            files::read(path, files::MAX_MODEL).map_err(|error| EngineError::Read { model: path.to_owned(), error })?;
         Self::from_bytes(path, &bytes)
     }
 
@@ -172,9 +175,27 @@ fn operators(model: &TypedModel) -> Vec<(String, usize)> {
 
 /// Runs a step of tract. Models come from elsewhere: a panic in the parser, the optimizer or an operator is one more error.
 pub(super) fn guarded<T>(step: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(step)) {
+    static QUIET: Once = Once::new();
+    thread_local! { static GUARDED: Cell<bool> = const { Cell::new(false) } }
+    // The panic is reported as an error: its own message would only come twice.
+    QUIET.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !GUARDED.get() {
+                usual(panic);
+            }
+        }));
+    });
+    GUARDED.set(true);
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(step));
+    GUARDED.set(false);
+    match result {
         Ok(result) => result.map_err(|error| innermost(&error)),
-        Err(_) => Err("tract gave up on it (its message is above)".into()),
+        Err(panic) => {
+            let message = panic.downcast_ref::<String>().map(String::as_str);
+            let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("for no reason it told");
+            Err(format!("tract gave up on it: {message}"))
+        }
     }
 }
 

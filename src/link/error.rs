@@ -52,7 +52,7 @@ impl fmt::Display for LinkError {
                 f,
                 "{link}: packet: {bytes} bytes with its envelope, the link carries {limit}{}",
                 if *limit == MAX_DATAGRAM_BYTES {
-                    "; send each tile in a packet of its own, or choose a smaller grid"
+                    "; send tiles (--packet tile), more of them (--tiles up to 16x16), or a smaller grid"
                 } else {
                     "; choose a smaller grid"
                 }

@@ -16,6 +16,7 @@ pub use error::LinkError;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 /// Set to true to make every blocked [`Source`] return [`LinkError::Interrupted`] within 200 ms.
 pub type Interrupt = Arc<AtomicBool>;
@@ -111,6 +112,9 @@ pub trait Source {
     /// Waits for the next packet; `None` is the end. After an error a damaged capture is at its end, while a socket can
     /// be asked again. An [`Interrupt`] ends the wait within 200 ms.
     fn next(&mut self) -> Result<Option<Packet>, LinkError>;
+
+    /// From now on the link ends when nothing comes for `idle`. Only a socket waits without end; the others leave this alone.
+    fn end_after(&mut self, _idle: Duration) {}
 
     /// What was received and dropped so far.
     fn counters(&self) -> Counters;

@@ -8,7 +8,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::sync::atomic::Ordering;
 
-use log::warn;
+use log::{Level, log};
 
 use super::envelope::{self, VarintError};
 use super::{Counters, Interrupt, LinkError, Packet, Sink, Source};
@@ -21,6 +21,9 @@ pub const MAX_PACKET_BYTES: usize = 1 << 20;
 
 /// How many whole records in a row prove that the reader is in step again after damage.
 pub const WITNESSES: usize = 4;
+
+/// Damaged stretches that a reader warns of; what comes after is counted, and logged for those who ask.
+const WARNED: u64 = 10;
 
 /// The longest side information: flags, SNR, delay and 256 erasures.
 const MAX_SIDE_BYTES: usize = 1 + 2 + 5 + 33;
@@ -186,7 +189,9 @@ impl<R: Read> SrxReader<R> {
             if last || reach >= next_search {
                 if let Some(found) = (start + 1..self.window.len()).find(|&at| self.in_step(at)) {
                     self.counters.malformed += 1;
-                    warn!(
+                    let level = if self.counters.malformed <= WARNED { Level::Warn } else { Level::Debug };
+                    log!(
+                        level,
                         "{}: byte {offset}: {}: {}; {} bytes skipped",
                         self.link,
                         damage.field,

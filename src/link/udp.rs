@@ -154,6 +154,10 @@ impl Source for UdpSource {
         }
     }
 
+    fn end_after(&mut self, idle: Duration) {
+        self.idle = Some(idle);
+    }
+
     fn counters(&self) -> Counters {
         self.counters
     }

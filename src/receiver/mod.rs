@@ -49,15 +49,18 @@ pub struct Config {
 /// Why a frame is not decided, though it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    LabelSet { frame: u16, classes: u8 },
+    LabelSet { frame: u16, classes: u8, bundle: u16 },
     Grid { frame: Grid, bundle: Grid },
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refusal::LabelSet { frame, classes } => {
-                write!(f, "label set {frame} with {classes} classes is not the bundle's: run with a bundle for it")
+            Refusal::LabelSet { frame, classes, bundle } => {
+                write!(
+                    f,
+                    "label set {frame} with {classes} classes is not the bundle's, {bundle}: run with a bundle for it"
+                )
             }
             Refusal::Grid { frame, bundle } => {
                 write!(f, "grid {frame} is not the bundle's {bundle}: send with --grid {bundle}")
@@ -125,7 +128,7 @@ impl Receiver {
         let params = &header.params;
         let labels = self.bundle.labels();
         if params.label_set != labels.id || params.classes as usize != labels.len() {
-            return Err(Refusal::LabelSet { frame: params.label_set, classes: params.classes });
+            return Err(Refusal::LabelSet { frame: params.label_set, classes: params.classes, bundle: labels.id });
         }
         if params.grid != self.bundle.grid() {
             return Err(Refusal::Grid { frame: params.grid, bundle: self.bundle.grid() });

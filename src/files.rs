@@ -1,0 +1,52 @@
+//! Files that come from elsewhere, read whole and within bounds.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// Most bytes of a JSON file. Its parser descends into what it skips, so depth is bounded by size.
+pub const MAX_JSON: u64 = 64 << 10;
+/// Most bytes of a model.
+pub const MAX_MODEL: u64 = 2 << 30;
+
+/// Opens a regular file of at most `limit` bytes.
+///
+/// # Errors
+/// What the file system says; `InvalidInput` for a folder, a device or a pipe, and for a file above `limit`.
+pub fn open(path: &Path, limit: u64) -> io::Result<File> {
+    let told = std::fs::metadata(path)?;
+    let refused = |reason: String| Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+    if !told.is_file() {
+        return refused("is not a regular file".into());
+    }
+    if told.len() > limit {
+        return refused(format!("has {} bytes, {limit} are the most that are read", told.len()));
+    }
+    File::open(path)
+}
+
+/// Reads a regular file of at most `limit` bytes.
+///
+/// # Errors
+/// As [`open`].
+pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path, limit)?.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_regular_files_within_the_limit() {
+        let path = std::env::temp_dir().join(format!("semrx-files-{}", std::process::id()));
+        std::fs::write(&path, b"12345").unwrap();
+        assert_eq!(read(&path, 5).unwrap(), b"12345");
+        assert!(read(&path, 4).unwrap_err().to_string().contains("5 bytes"));
+        std::fs::remove_file(&path).unwrap();
+        assert!(read(&std::env::temp_dir(), 9).unwrap_err().to_string().contains("regular"));
+        assert!(read(&path, 9).is_err());
+    }
+}
