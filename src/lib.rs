@@ -13,7 +13,7 @@ extern crate std;
 pub mod board;
 #[cfg(feature = "onnx")]
 pub mod bundle;
-#[cfg(feature = "onnx")]
+#[cfg(feature = "std")]
 pub mod engine;
 #[cfg(feature = "onnx")]
 pub mod evaluation;

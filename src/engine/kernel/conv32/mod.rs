@@ -1,0 +1,210 @@
+//! Convolution of f32 cells with f32 weights: direct, over a padded input.
+//!
+//! acc[y, x, o] starts as bias[o], and becomes mul_add(w[o, ky, kx, c], cell[iy, ix, c], acc) for each ky, kx, c in that order, with
+//! iy = y · stride + ky · dilation, and ix alike, counted from the input view's origin.
+
+mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use super::{Isa, View};
+use std::ops::Range;
+
+/// What is fixed of a convolution when its plan is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Height and width of the kernel.
+    pub taps: [usize; 2],
+    pub stride: [usize; 2],
+    pub dilation: [usize; 2],
+    /// Input channels: any number, since what lies behind them need not be a number.
+    pub depth: usize,
+    /// Output channels.
+    pub outputs: usize,
+    /// Width of the output.
+    pub width: usize,
+    pub input: View,
+    pub output: View,
+}
+
+/// What becomes of a sum: low if it isn't above low, high if it isn't below high; a sum that is no number becomes low.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bounds {
+    pub low: f32,
+    pub high: f32,
+}
+
+impl Bounds {
+    pub const NONE: Bounds = Bounds { low: f32::NEG_INFINITY, high: f32::INFINITY };
+}
+
+/// Weights and bias in the order in which one instruction set reads them.
+#[derive(Debug, Clone)]
+pub struct Weights(Packed);
+
+#[derive(Debug, Clone)]
+enum Packed {
+    Scalar(scalar::Weights),
+    #[cfg(target_arch = "x86_64")]
+    X86(Isa, x86::Weights),
+}
+
+impl Weights {
+    /// `weights` in the order output channel, ky, kx, input channel, and a `bias` for each output channel.
+    ///
+    /// # Panics
+    /// If the lengths don't fit the shape.
+    pub fn pack(isa: Isa, shape: &Shape, weights: &[f32], bias: &[f32]) -> Self {
+        assert_eq!(weights.len(), shape.outputs * shape.taps[0] * shape.taps[1] * shape.depth);
+        assert_eq!(bias.len(), shape.outputs);
+        Weights(match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::Avx512Vnni => Packed::X86(isa, x86::Weights::pack(isa, shape, weights, bias)),
+            _ => Packed::Scalar(scalar::Weights::pack(weights, bias)),
+        })
+    }
+
+    pub fn bytes(&self) -> usize {
+        match &self.0 {
+            Packed::Scalar(weights) => weights.bytes(),
+            #[cfg(target_arch = "x86_64")]
+            Packed::X86(_, weights) => weights.bytes(),
+        }
+    }
+}
+
+/// Computes the output rows `rows`. `output` starts with the first cell of row `rows.start`: the view's origin and the rows before are cut off.
+///
+/// # Panics
+/// If a slice is too short for what the shape says.
+pub fn run(shape: &Shape, weights: &Weights, input: &[f32], rows: Range<usize>, bounds: Bounds, output: &mut [f32]) {
+    if rows.is_empty() || shape.width == 0 || shape.outputs == 0 {
+        return;
+    }
+    let reach =
+        |size: usize, axis: usize| (size - 1) * shape.stride[axis] + (shape.taps[axis] - 1) * shape.dilation[axis];
+    let last = shape.input.origin
+        + reach(rows.end, 0) * shape.input.row
+        + reach(shape.width, 1) * shape.input.pixel
+        + shape.depth;
+    assert!(last + super::SLACK <= input.len());
+    let written = (rows.len() - 1) * shape.output.row + (shape.width - 1) * shape.output.pixel + shape.outputs;
+    assert!(written <= output.len());
+    match &weights.0 {
+        Packed::Scalar(weights) => scalar::run(shape, weights, input, rows, bounds, output),
+        #[cfg(target_arch = "x86_64")]
+        Packed::X86(isa, weights) => x86::run(*isa, shape, weights, input, rows, bounds, output),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::SLACK;
+    use super::*;
+    use crate::engine::kernel::testing::Random;
+
+    /// A convolution with random sizes, weights and cells, by every instruction set that there is.
+    struct Case {
+        shape: Shape,
+        rows: usize,
+        weights: Vec<f32>,
+        bias: Vec<f32>,
+        input: Vec<f32>,
+    }
+
+    impl Case {
+        fn new(random: &mut Random, taps: [usize; 2], stride: [usize; 2], depth: usize, outputs: usize) -> Self {
+            let dilation = [1 + random.below(2), 1 + random.below(2)];
+            let (rows, width) = (1 + random.below(4), 1 + random.below(30));
+            let [pixel, out_pixel] = [depth, outputs].map(|of| of.next_multiple_of(4) + 4 * random.below(3));
+            let reach = |size: usize, axis: usize| (size - 1) * stride[axis] + (taps[axis] - 1) * dilation[axis] + 1;
+            let row = reach(width, 1) * pixel + 4 * random.below(3);
+            let origin = random.below(9) * 4;
+            let shape = Shape {
+                taps,
+                stride,
+                dilation,
+                depth,
+                outputs,
+                width,
+                input: View { origin, row, pixel },
+                output: View { origin: random.below(17), row: width * out_pixel + random.below(9), pixel: out_pixel },
+            };
+            let mut input = random.many(origin + reach(rows, 0) * row + SLACK, |r| r.unit() - 0.5);
+            for pixel in input[origin..].chunks_mut(row).flat_map(|row| row.chunks_mut(pixel)) {
+                pixel.iter_mut().skip(depth).for_each(|behind| *behind = f32::NAN);
+            }
+            Case {
+                shape,
+                rows,
+                weights: random.many(outputs * taps[0] * taps[1] * depth, |r| r.unit() - 0.5),
+                bias: random.many(outputs, |r| r.unit() - 0.5),
+                input,
+            }
+        }
+
+        fn run(&self, isa: Isa, rows: Range<usize>, bounds: Bounds) -> Vec<u32> {
+            let weights = Weights::pack(isa, &self.shape, &self.weights, &self.bias);
+            let mut cells = vec![7.0; self.shape.output.origin + self.rows * self.shape.output.row + SLACK];
+            let from = self.shape.output.origin + rows.start * self.shape.output.row;
+            run(&self.shape, &weights, &self.input, rows, bounds, &mut cells[from..]);
+            assert!(cells.iter().all(|cell| !cell.is_nan()));
+            cells.into_iter().map(f32::to_bits).collect()
+        }
+
+        fn check(&self) {
+            let part = self.rows / 2..self.rows;
+            for (rows, bounds) in [(0..self.rows, Bounds::NONE), (part, Bounds { low: 0.0, high: 0.7 })] {
+                let expected = self.run(Isa::Scalar, rows.clone(), bounds);
+                for isa in Isa::available() {
+                    assert_eq!(self.run(isa, rows.clone(), bounds), expected, "{isa} {:?}", self.shape);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_gives_the_same_bits() {
+        let mut random = Random::new(1);
+        for _ in 0..300 {
+            let taps = [1 + random.below(4), 1 + random.below(4)];
+            let stride = [1 + random.below(3), 1 + random.below(3)];
+            let (depth, outputs) = (1 + random.below(40), 1 + random.below(70));
+            Case::new(&mut random, taps, stride, depth, outputs).check();
+        }
+    }
+
+    #[test]
+    fn the_bounds_replace_what_is_no_number() {
+        let mut random = Random::new(2);
+        let mut case = Case::new(&mut random, [1, 1], [1, 1], 4, 20);
+        case.bias[3] = f32::NAN;
+        case.bias[4] = f32::INFINITY;
+        case.check();
+    }
+
+    #[test]
+    fn by_hand() {
+        // 1 x 2 taps over 2 channels.
+        let shape = Shape {
+            taps: [1, 2],
+            stride: [1, 1],
+            dilation: [1, 1],
+            depth: 2,
+            outputs: 2,
+            width: 2,
+            input: View { origin: 0, row: 12, pixel: 4 },
+            output: View { origin: 0, row: 8, pixel: 4 },
+        };
+        let mut input = vec![f32::NAN; 12 + SLACK];
+        for (at, value) in [(0, 1.0), (1, 2.0), (4, 3.0), (5, -4.0), (8, 0.5), (9, 8.0)] {
+            input[at] = value;
+        }
+        for isa in Isa::available() {
+            let weights = Weights::pack(isa, &shape, &[1.0, 1.0, 1.0, 1.0, 2.0, 0.0, 0.0, -0.5], &[0.25, 0.0]);
+            let mut cells = [9.0; 8];
+            run(&shape, &weights, &input, 0..1, Bounds { low: -100.0, high: 3.0 }, &mut cells);
+            assert_eq!(cells, [2.25, 3.0, 9.0, 9.0, 3.0, 2.0, 9.0, 9.0], "{isa}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! From sums to cells: the epilogue of a block of outputs.
+
+use super::super::{Epilogue, Output, Shape};
+use super::BLOCK;
+use std::arch::aarch64::*;
+
+/// The sums of a pixel, by output.
+pub type Sums = [int32x4_t; 2];
+
+/// What becomes of the sums of one block of outputs in one row. Always inlined, for the sums are in registers.
+pub trait Finish: Copy {
+    /// The same for a row that starts `cells` further.
+    fn below(self, cells: usize) -> Self;
+
+    /// Writes the outputs of the block that there are, at the pixels from `x` on.
+    ///
+    /// # Safety
+    /// The row has these pixels.
+    unsafe fn finish<const P: usize>(&self, x: usize, sums: [Sums; P]);
+}
+
+#[derive(Clone, Copy)]
+pub struct Int8 {
+    scale: [float32x4_t; 2],
+    zero_point: int16x8_t,
+    low: int8x8_t,
+    high: int8x8_t,
+    to: *mut u8,
+    pixel: usize,
+    outputs: usize,
+}
+
+#[derive(Clone, Copy)]
+pub struct Float {
+    scale: [float32x4_t; 2],
+    bias: [float32x4_t; 2],
+    to: *mut f32,
+    pixel: usize,
+    outputs: usize,
+}
+
+/// The epilogue of the block of outputs from `first` on, in the row that starts at cell `row`.
+#[derive(Clone, Copy)]
+pub enum Row {
+    Int8(Int8),
+    Float(Float),
+}
+
+impl Row {
+    /// # Panics
+    /// If `output` ends before the block's first cell.
+    #[target_feature(enable = "neon")]
+    pub fn new(shape: &Shape, epilogue: &Epilogue<'_>, output: &mut Output<'_>, row: usize, first: usize) -> Self {
+        let (pixel, outputs) = (shape.output.pixel, (shape.outputs - first).min(BLOCK));
+        match (epilogue, output) {
+            (Epilogue::Int8 { scale, zero_point, low, high }, Output::Int8(cells)) => {
+                let cell = |value: i32| vdup_n_s8(value.clamp(-128, 127) as i8);
+                Row::Int8(Int8 {
+                    scale: factors(&scale[first..]),
+                    zero_point: vdupq_n_s16(*zero_point as i16),
+                    low: cell(*low),
+                    high: cell(*high),
+                    to: cells[row + first..].as_mut_ptr(),
+                    pixel,
+                    outputs,
+                })
+            }
+            (Epilogue::Float { scale, bias }, Output::Float(cells)) => Row::Float(Float {
+                scale: factors(&scale[first..]),
+                bias: factors(&bias[first..]),
+                to: cells[row + first..].as_mut_ptr(),
+                pixel,
+                outputs,
+            }),
+            _ => unreachable!("checked by the caller"),
+        }
+    }
+}
+
+/// The factors of a block, zeros where there is no output.
+#[target_feature(enable = "neon")]
+fn factors(of: &[f32]) -> [float32x4_t; 2] {
+    let mut all = [0.0; BLOCK];
+    let count = of.len().min(BLOCK);
+    all[..count].copy_from_slice(&of[..count]);
+    // SAFETY: `all` has 8 elements.
+    unsafe { [vld1q_f32(all.as_ptr()), vld1q_f32(all.as_ptr().add(4))] }
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn scaled(sums: Sums, scale: [float32x4_t; 2]) -> [float32x4_t; 2] {
+    [vmulq_f32(vcvtq_f32_s32(sums[0]), scale[0]), vmulq_f32(vcvtq_f32_s32(sums[1]), scale[1])]
+}
+
+impl Int8 {
+    /// Rounds before it clamps, in saturating integers: the bounds are whole numbers in −128..=127, so nothing differs.
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn cells(&self, sums: Sums) -> uint8x8_t {
+        let real = scaled(sums, self.scale);
+        let whole = vqmovn_high_s32(vqmovn_s32(vcvtnq_s32_f32(real[0])), vcvtnq_s32_f32(real[1]));
+        let cells = vqmovn_s16(vqaddq_s16(whole, self.zero_point));
+        vreinterpret_u8_s8(vmin_s8(vmax_s8(cells, self.low), self.high))
+    }
+}
+
+impl Finish for Int8 {
+    #[inline]
+    fn below(mut self, cells: usize) -> Self {
+        self.to = self.to.wrapping_add(cells);
+        self
+    }
+
+    #[inline(always)]
+    unsafe fn finish<const P: usize>(&self, x: usize, sums: [Sums; P]) {
+        // SAFETY: there is NEON, the row has these pixels, and each has `outputs` cells, at most 8, from this block's first one on.
+        unsafe {
+            let mut to = self.to.add(x * self.pixel);
+            if self.outputs == BLOCK {
+                for sums in sums {
+                    vst1_u8(to, self.cells(sums));
+                    to = to.wrapping_add(self.pixel);
+                }
+            } else {
+                for sums in sums {
+                    write_bytes(to, vget_lane_u64::<0>(vreinterpret_u64_u8(self.cells(sums))), self.outputs);
+                    to = to.wrapping_add(self.pixel);
+                }
+            }
+        }
+    }
+}
+
+impl Float {
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn cells(&self, sums: Sums) -> [float32x4_t; 2] {
+        let [a, b] = scaled(sums, self.scale);
+        [vaddq_f32(a, self.bias[0]), vaddq_f32(b, self.bias[1])]
+    }
+}
+
+impl Finish for Float {
+    #[inline]
+    fn below(mut self, cells: usize) -> Self {
+        self.to = self.to.wrapping_add(cells);
+        self
+    }
+
+    #[inline(always)]
+    unsafe fn finish<const P: usize>(&self, x: usize, sums: [Sums; P]) {
+        // SAFETY: there is NEON, the row has these pixels, and each has `outputs` cells, at most 8, from this block's first one on.
+        unsafe {
+            let mut to = self.to.add(x * self.pixel);
+            for sums in sums {
+                let [a, b] = self.cells(sums);
+                if self.outputs == BLOCK {
+                    vst1q_f32(to, a);
+                    vst1q_f32(to.add(4), b);
+                } else {
+                    write_floats(to, [a, b], self.outputs);
+                }
+                to = to.wrapping_add(self.pixel);
+            }
+        }
+    }
+}
+
+// What follows writes fewer than eight cells, and calls nothing: a call would make the compiler spill the sums of whole blocks as well.
+
+/// Writes the first `count` bytes of `bytes`, fewer than 8.
+///
+/// # Safety
+/// `to` may be written.
+#[inline]
+unsafe fn write_bytes(mut to: *mut u8, mut bytes: u64, count: usize) {
+    // SAFETY: the steps add up to `count`.
+    unsafe {
+        if count & 4 != 0 {
+            to.cast::<u32>().write_unaligned(bytes as u32);
+            (to, bytes) = (to.add(4), bytes >> 32);
+        }
+        if count & 2 != 0 {
+            to.cast::<u16>().write_unaligned(bytes as u16);
+            (to, bytes) = (to.add(2), bytes >> 16);
+        }
+        if count & 1 != 0 {
+            to.write(bytes as u8);
+        }
+    }
+}
+
+/// Writes the first `count` of `floats`, fewer than 8.
+///
+/// # Safety
+/// `to` may be written.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn write_floats(mut to: *mut f32, floats: [float32x4_t; 2], count: usize) {
+    let [mut next, last] = floats;
+    // SAFETY: the steps add up to `count`.
+    unsafe {
+        if count & 4 != 0 {
+            vst1q_f32(to, next);
+            (to, next) = (to.add(4), last);
+        }
+        if count & 2 != 0 {
+            vst1_f32(to, vget_low_f32(next));
+            (to, next) = (to.add(2), vextq_f32::<2>(next, next));
+        }
+        if count & 1 != 0 {
+            vst1q_lane_f32::<0>(to, next);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! For x86: tiles of some pixels of a row by 32 outputs, whose sums stay in registers over the whole kernel.
+//!
+//! Cells are unsigned bytes here, q + 128, so the sums come out by 128 · Σ w too large; the packed offsets make up for it.
+
+mod avx2;
+mod avx512;
+mod few;
+mod finish;
+
+use super::super::Isa;
+use super::super::tile::{BLOCK, HALF, Places, TILED, Tiled, Walk, even};
+use super::{Epilogue, Output, Shape};
+use finish::{Finish, Rounding};
+use std::ops::Range;
+
+/// Outputs that waste most of 16 lanes.
+const FEW: usize = 4;
+
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([i8; 64]);
+
+/// What an instruction set has to bring.
+struct Kernels {
+    /// For blocks of more than 16 outputs, of at most 16, and of at most 4.
+    wide: Form,
+    narrow: Form,
+    few: Option<Form>,
+    /// Needs the instructions.
+    int8: Int8,
+}
+
+/// How the sums of a block are computed.
+struct Form {
+    /// By pixels, from one pixel on. They need the instructions.
+    tiles: &'static [Tile],
+    /// Input channels of a step: the depth is a multiple.
+    cells: usize,
+    /// Weights of a step.
+    lines: usize,
+    /// Appends the weights of a step, which it gets by output and by input channel.
+    arrange: fn(&dyn Fn(usize, usize) -> i8, &mut Vec<Line>),
+}
+
+impl Kernels {
+    fn of(isa: Isa) -> &'static Kernels {
+        if isa == Isa::Avx2 { &avx2::KERNELS } else { &avx512::KERNELS }
+    }
+
+    /// For a block of so many outputs.
+    fn form(&self, depth: usize, outputs: usize) -> &Form {
+        match &self.few {
+            Some(few) if outputs <= FEW && depth.is_multiple_of(few.cells) => few,
+            _ if outputs <= HALF => &self.narrow,
+            _ => &self.wide,
+        }
+    }
+}
+
+/// Sets `sums` to `offset` and what the walk adds to it, from the cell under the first tap of the first pixel on. Panics if there are not as
+/// many weights and cells as the walk visits.
+type Tile = unsafe fn(walk: &Walk, weights: &[Line], offset: &[i32; BLOCK], cells: &[u8], sums: &mut Tiled<i32>);
+
+/// Rounds sums to stored cells and puts them in their places.
+type Int8 = unsafe fn(sums: &Tiled<i32>, rounding: &Rounding, places: Places, cells: &mut [u8]);
+
+#[derive(Debug, Clone)]
+pub struct Weights {
+    lines: Vec<Line>,
+    /// Of whole blocks.
+    offset: Vec<[i32; BLOCK]>,
+}
+
+impl Weights {
+    pub fn pack(isa: Isa, shape: &Shape, real: usize, weights: &[i8], offset: &[i32]) -> Self {
+        assert!(Isa::available().contains(&isa), "no {isa} on this machine");
+        let kernels = Kernels::of(isa);
+        let taps = shape.taps[0] * shape.taps[1];
+        let weight = |o: usize, tap: usize, c: usize| {
+            if o < shape.outputs && c < real { weights[(o * taps + tap) * real + c] } else { 0 }
+        };
+        let mut lines = Vec::new();
+        for first in (0..shape.outputs).step_by(BLOCK) {
+            let form = kernels.form(shape.depth, (shape.outputs - first).min(BLOCK));
+            for tap in 0..taps {
+                for c in (0..shape.depth).step_by(form.cells) {
+                    (form.arrange)(&|output, cell| weight(first + output, tap, c + cell), &mut lines);
+                }
+            }
+        }
+        let mut blocks = vec![[0i32; BLOCK]; shape.outputs.div_ceil(BLOCK)];
+        for (o, &offset) in offset.iter().enumerate() {
+            let sum: i32 = weights[o * taps * real..][..taps * real].iter().map(|&w| i32::from(w)).sum();
+            blocks[o / BLOCK][o % BLOCK] = offset.wrapping_sub(sum.wrapping_mul(128));
+        }
+        Weights { lines, offset: blocks }
+    }
+
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.lines[..]) + size_of_val(&self.offset[..])
+    }
+}
+
+pub fn run(
+    isa: Isa,
+    shape: &Shape,
+    weights: &Weights,
+    input: &[u8],
+    rows: Range<usize>,
+    epilogue: Epilogue<'_>,
+    mut output: Output<'_>,
+) {
+    let kernels = Kernels::of(isa);
+    let walk = Walk::new(shape.taps, shape.stride, shape.dilation, shape.depth, shape.input);
+    let mut sums = Tiled([[0; HALF]; TILED]);
+    let mut lines = &weights.lines[..];
+    for (block, offset) in weights.offset.iter().enumerate() {
+        let first = block * BLOCK;
+        let outputs = (shape.outputs - first).min(BLOCK);
+        let halves = outputs.div_ceil(HALF);
+        let finish = Finish::new(&epilogue, first, outputs);
+        let form = kernels.form(shape.depth, outputs);
+        let widest = even(shape.width, form.tiles.len());
+        let (own, rest) = lines.split_at(walk.cells() / form.cells * form.lines);
+        lines = rest;
+        for y in rows.clone() {
+            let row = &input[shape.input.origin + y * shape.stride[0] * shape.input.row..];
+            for x in (0..shape.width).step_by(widest) {
+                let pixels = widest.min(shape.width - x);
+                let tile = form.tiles[pixels - 1];
+                // SAFETY: packing checked that this machine has `isa`.
+                unsafe { tile(&walk, own, offset, &row[x * walk.pixel..], &mut sums) };
+                let places = Places { pixels, outputs, halves, pixel: shape.output.pixel };
+                let to = (y - rows.start) * shape.output.row + x * shape.output.pixel + first;
+                match (&mut output, &finish) {
+                    (Output::Int8(cells), Finish::Int8(rounding)) => {
+                        // SAFETY: as above.
+                        unsafe { (kernels.int8)(&sums, rounding, places, &mut cells[to..]) };
+                    }
+                    (Output::Float(cells), Finish::Float(scale, bias)) => {
+                        finish::float(&sums, scale, bias, places, &mut cells[to..]);
+                    }
+                    _ => unreachable!("checked by the caller"),
+                }
+            }
+        }
+    }
+}

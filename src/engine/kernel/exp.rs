@@ -1,0 +1,129 @@
+//! The exponential function and what activations are made of it, by operations whose results every machine rounds alike.
+
+/// Below and above, [`exp`] stays what it is there: 2^n is a normal number in between.
+const LOW: f32 = -87.3;
+const HIGH: f32 = 88.3;
+
+/// Added to a number of at most 2^22 it leaves the nearest integer, half to even, in the low bits, biased as an exponent is: shifted left
+/// by 23 they are 2^n.
+pub(super) const MAGIC: f32 = 12_582_912.0 + 127.0;
+pub(super) const LOG2_E: f32 = std::f32::consts::LOG2_E;
+pub(super) const LN_2: f32 = std::f32::consts::LN_2;
+
+/// ln 2 in a part with few bits, so that its product with n is exact, and the rest.
+const LN_2_HIGH: f32 = 0.693_359_4;
+const LN_2_LOW: f32 = -2.121_944_4e-4;
+
+/// Minimax over |r| <= ln 2 / 2: exp(r) = 1 + r + Σ of `EXP`[k] · r^(k + 2), to 4e-9.
+const EXP: [f32; 5] = [0.499_999_93, 0.166_665_2, 0.041_668_39, 8.368_745e-3, 1.381_454e-3];
+
+/// The same with three terms: to 5.4e-6.
+pub(super) const SHORT: [f32; 3] = [0.500_051_26, 0.167_536, 0.041_277_37];
+
+/// What [`one_plus_exp_of_minus`] clips to: 2^n is a normal number in between, and beyond it adds nothing to 1, or 1 adds nothing to it.
+pub(super) const LIMIT: f32 = 87.0;
+
+/// `value`, or `low` if it isn't greater, so also for a NaN.
+#[inline(always)]
+pub(super) fn at_least(value: f32, low: f32) -> f32 {
+    if value > low { value } else { low }
+}
+
+/// `value`, or `high` if it isn't less, so also for a NaN.
+#[inline(always)]
+pub(super) fn at_most(value: f32, high: f32) -> f32 {
+    if value < high { value } else { high }
+}
+
+/// e^x to 2 units in the last place for x in −87.3..=88.3, and outside of it the nearest of these results. Of a NaN: e^−87.3.
+#[inline(always)]
+pub fn exp(x: f32) -> f32 {
+    let x = at_most(at_least(x, LOW), HIGH);
+    let shifted = x.mul_add(LOG2_E, MAGIC);
+    let n = shifted - MAGIC;
+    let r = n.mul_add(-LN_2_LOW, n.mul_add(-LN_2_HIGH, x));
+    let mut sum = EXP[4];
+    for c in [EXP[3], EXP[2], EXP[1], EXP[0], 1.0, 1.0] {
+        sum = sum.mul_add(r, c);
+    }
+    sum * f32::from_bits(shifted.to_bits() << 23)
+}
+
+/// 1 + e^−x, to 6e-6 of e^−x. x is clipped to −87..=87; a NaN counts as −87.
+#[inline(always)]
+fn one_plus_exp_of_minus(x: f32) -> f32 {
+    let x = at_most(at_least(x, -LIMIT), LIMIT);
+    let shifted = x.mul_add(-LOG2_E, MAGIC);
+    let n = shifted - MAGIC;
+    let r = n.mul_add(LN_2, x);
+    let r2 = r * r;
+    let high = SHORT[2].mul_add(r2, r.mul_add(-SHORT[1], SHORT[0]));
+    let sum = high.mul_add(r2, 1.0 - r);
+    sum.mul_add(f32::from_bits(shifted.to_bits() << 23), 1.0)
+}
+
+/// 1 / (1 + e^−x), to 6e-6 of the result. x below −87, and a NaN, count as −87.
+#[inline(always)]
+pub fn sigmoid(x: f32) -> f32 {
+    1.0 / one_plus_exp_of_minus(x)
+}
+
+/// x / (1 + e^−x), to 6e-6 of the result. x below −87, and a NaN, count as −87.
+#[inline(always)]
+pub fn silu(x: f32) -> f32 {
+    at_least(x, -LIMIT) / one_plus_exp_of_minus(x)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every `step`-th float with a magnitude from 2^−30 to 2^7, of both signs.
+    fn floats(step: usize) -> impl Iterator<Item = f32> {
+        (0x3080_0000_u32..0x4300_0000).step_by(step).map(f32::from_bits).flat_map(|x| [x, -x])
+    }
+
+    #[test]
+    fn exp_is_right_to_two_units_in_the_last_place() {
+        for x in floats(499).filter(|x| (LOW..=HIGH).contains(x)) {
+            let exact = f64::from(x).exp();
+            let unit = f64::from((exact as f32).next_up()) - f64::from(exact as f32);
+            assert!((f64::from(exp(x)) - exact).abs() <= 2.0 * unit, "{x}");
+        }
+    }
+
+    #[test]
+    fn sigmoid_and_silu_are_right_to_six_millionths() {
+        for x in floats(499).filter(|x| x.abs() <= LIMIT) {
+            let exact = 1.0 / (1.0 + (-f64::from(x)).exp());
+            assert!((f64::from(sigmoid(x)) / exact - 1.0).abs() <= 6e-6, "{x}");
+            assert!((f64::from(silu(x)) / (f64::from(x) * exact) - 1.0).abs() <= 6e-6, "{x}");
+        }
+    }
+
+    #[test]
+    fn every_machine_has_the_same_bits() {
+        // FNV-1a over the results' bits.
+        let hash = |hash: u64, x: f32| (hash ^ u64::from(x.to_bits())).wrapping_mul(0x100_0000_01b3);
+        let all = |of: fn(f32) -> f32| floats(4999).map(of).fold(0xcbf2_9ce4_8422_2325, hash);
+        let exact = [17_183_997_002_494_888_881, 560_261_951_525_193_931, 15_182_366_580_805_185_508];
+        assert_eq!([all(exp), all(sigmoid), all(silu)], exact);
+    }
+
+    #[test]
+    fn the_ends_are_finite_and_what_is_no_number_has_a_fixed_result() {
+        assert_eq!(exp(0.0), 1.0);
+        assert_eq!(exp(f32::NEG_INFINITY), exp(LOW));
+        assert_eq!(exp(f32::NAN), exp(LOW));
+        assert!(exp(LOW).is_normal());
+        assert_eq!(exp(f32::INFINITY), exp(HIGH));
+        assert!(exp(HIGH).is_finite());
+        assert_eq!(sigmoid(f32::INFINITY), 1.0);
+        assert_eq!(sigmoid(f32::NAN), sigmoid(-LIMIT));
+        assert_eq!(silu(f32::INFINITY), f32::INFINITY);
+        assert_eq!(silu(f32::NEG_INFINITY), silu(-LIMIT));
+        assert_eq!(silu(f32::NAN), silu(-LIMIT));
+        assert_eq!(silu(1e30), 1e30);
+        assert!(silu(-LIMIT) < 0.0 && silu(-LIMIT) > -1e-35);
+    }
+}
