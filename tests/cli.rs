@@ -208,6 +208,17 @@ fn what_is_no_model_is_refused() {
 }
 
 #[test]
+fn a_model_is_timed_on_its_plan() {
+    let head = format!("{BUNDLE}/head.onnx");
+    let bench = done(semrx(&["bench", &head, "--isa", "scalar", "--runs", "1", "--json"]));
+    let figures = json_lines(&bench.stdout).remove(0);
+    assert_eq!((&figures["isa"], figures["runs"].as_u64()), (&Value::from("scalar"), Some(1)));
+    assert!(figures["arena_bytes"].as_u64() > Some(100_000) && figures["milliseconds"]["p50"].as_f64() > Some(0.0));
+    let output = semrx(&["bench", &head, "--isa", "z80"]);
+    failed(&output, 2, &["--isa z80", "this machine has", "scalar"]);
+}
+
+#[test]
 fn pictures_that_are_no_maps_are_refused() {
     let folder = Folder::new("png");
     let write = |name: &str, color: png::ColorType, data: &[u8]| {

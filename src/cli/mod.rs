@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bench;
 mod bundles;
 mod demo;
 mod eval;
@@ -48,6 +49,7 @@ enum Verb {
     Eval(eval::Options),
     Inspect(inspect::Options),
     Infer(infer::Options),
+    Bench(bench::Options),
     Street(street::Options),
 }
 
@@ -71,6 +73,7 @@ pub fn main() -> ExitCode {
         Verb::Eval(options) => eval::run(&options),
         Verb::Inspect(options) => inspect::run(&options),
         Verb::Infer(options) => infer::run(&options),
+        Verb::Bench(options) => bench::run(&options),
         Verb::Street(options) => street::run(&options),
     };
     match done {

@@ -71,7 +71,7 @@ impl Arrays {
     }
 
     /// The array for the input `name` of a model: under `in:NAME`, or under the bare name.
-    fn input(&self, name: &str) -> Option<&Tensor> {
+    pub(super) fn input(&self, name: &str) -> Option<&Tensor> {
         self.0.get(&format!("in:{name}")).or_else(|| self.0.get(name))
     }
 

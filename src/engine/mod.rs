@@ -1,4 +1,4 @@
-//! How a model runs. ONNX through tract; below it, kernels for a plan of our own.
+//! How a model runs: ONNX through tract ([`Model`], [`Session`]), or lowered to a plan of our own ([`Planned`]) over one arena, with int8 kernels.
 
 #[cfg(feature = "onnx")]
 mod error;
@@ -6,7 +6,14 @@ mod error;
 mod infer;
 pub mod kernel;
 #[cfg(feature = "onnx")]
+mod lower;
+#[cfg(feature = "onnx")]
 mod model;
+#[cfg(feature = "onnx")]
+mod onnx;
+pub mod plan;
+#[cfg(feature = "onnx")]
+mod planned;
 #[cfg(feature = "onnx")]
 mod session;
 
@@ -15,6 +22,10 @@ pub use error::EngineError;
 #[cfg(feature = "onnx")]
 pub use infer::{Arrays, NpzError, infer};
 #[cfg(feature = "onnx")]
+pub use lower::Fallback;
+#[cfg(feature = "onnx")]
 pub use model::{Macs, Model, Port};
+#[cfg(feature = "onnx")]
+pub use planned::Planned;
 #[cfg(feature = "onnx")]
 pub use session::Session;

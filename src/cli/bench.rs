@@ -1,0 +1,109 @@
+//! `semrx bench`: how long a model takes on its plan.
+
+use super::Done;
+use super::exit::Failure;
+use super::output::print;
+use clap::Args;
+use semrx::engine::Planned;
+use semrx::engine::kernel::Isa;
+use serde_json::json;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Plan an ONNX model, run it on random inputs, and say what it takes.
+///
+/// One thread. Convolutions run in int8 where the model is quantized (QDQ or QLinearConv), else in f32; nodes that have no step run through
+/// tract, and are named.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  semrx bench model.qdq.onnx\n  semrx bench model.qdq.onnx --isa scalar --runs 3 --json"
+)]
+pub struct Options {
+    /// ONNX file
+    model: PathBuf,
+    /// Timed runs, after 3 that are not
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    runs: u32,
+    /// Instruction set of the kernels; the fastest of this machine if not given
+    #[arg(long, value_name = "NAME")]
+    isa: Option<String>,
+    /// Print the figures as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(options: &Options) -> Done {
+    let isa = match &options.isa {
+        None => Isa::best(),
+        Some(name) => {
+            let available = Isa::available();
+            let names: Vec<_> = available.iter().map(|isa| isa.name()).collect();
+            let found = available.iter().find(|isa| isa.name() == name);
+            *found.ok_or_else(|| Failure::usage(format!("--isa {name}: this machine has {}", names.join(", "))))?
+        }
+    };
+    let mut model = Planned::load(&options.model, isa)?;
+    let mut times = Vec::new();
+    for run in 0..options.runs + 3 {
+        fill(&mut model);
+        let start = Instant::now();
+        model.run()?;
+        if run >= 3 {
+            times.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+    times.sort_by(f64::total_cmp);
+    let quantile = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
+    let (plan, macs) = (model.plan(), model.macs());
+    let mut through_tract = std::collections::BTreeMap::<&str, u64>::new();
+    for fallback in model.fallbacks() {
+        *through_tract.entry(&fallback.op).or_default() += 1;
+    }
+    let (p50, p90, p99) = (quantile(0.5), quantile(0.9), quantile(0.99));
+    if options.json {
+        let value = json!({
+            "model": options.model.display().to_string(),
+            "isa": isa.name(),
+            "threads": 1,
+            "runs": options.runs,
+            "milliseconds": {"p50": p50, "p90": p90, "p99": p99, "least": times[0]},
+            "macs": {"int8": macs.int8, "float": macs.float, "complete": !macs.incomplete},
+            "steps": plan.steps().len(),
+            "arena_bytes": plan.arena_bytes(),
+            "weights_bytes": plan.weights_bytes(),
+            "through_tract": through_tract,
+        });
+        return print(&format!("{value}\n"));
+    }
+    let through_tract: Vec<_> = through_tract.iter().map(|(op, count)| format!("{count} x {op}")).collect();
+    let through_tract = if through_tract.is_empty() { "nothing".to_owned() } else { through_tract.join(", ") };
+    print(&format!(
+        "{}: {isa}, 1 thread, {} runs\n\
+         time         p50 {p50:.2} ms, p90 {p90:.2} ms, p99 {p99:.2} ms, least {:.2} ms\n\
+         MACs         {:.1} M int8, {:.1} M float{}\n\
+         arena        {} bytes\n\
+         weights      {} bytes, of planned convolutions\n\
+         steps        {}\n\
+         by tract     {through_tract}\n",
+        options.model.display(),
+        options.runs,
+        times[0],
+        macs.int8 as f64 / 1e6,
+        macs.float as f64 / 1e6,
+        if macs.incomplete { ", and what tract runs" } else { "" },
+        plan.arena_bytes(),
+        plan.weights_bytes(),
+        plan.steps().len(),
+    ))
+}
+
+/// Uniform noise with the variance of a unit normal, the same at every run.
+fn fill(model: &mut Planned) {
+    for index in 0..model.plan().inputs().len() {
+        let mut state = index as u32 + 1;
+        for value in model.plan_mut().input_mut(index) {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *value = ((state >> 8) as f32 / (1 << 24) as f32 - 0.5) * 12f32.sqrt();
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! Convolutions of int8 images with int8 weights.
+
+use super::quantize::Grid;
+use super::real::{Piece, Real};
+use super::{Form, Found, Lowering};
+use crate::engine::kernel::View;
+use crate::engine::kernel::conv8::{Shape, Weights};
+use crate::engine::kernel::conv32::{self, Bounds};
+use crate::engine::kernel::depthwise8;
+use crate::engine::onnx::Node;
+use crate::engine::plan::slot::{Element, Slot, SlotId};
+use crate::engine::plan::step::{Conv8, Conv32, ConvEnd, Kernel8, Step};
+use std::rc::Rc;
+
+/// The largest stride, dilation or padding.
+const MAX_REACH: i64 = 4096;
+
+/// A convolution up to its sums.
+#[derive(Debug, Clone)]
+pub struct Sums {
+    input: SlotId,
+    pad: [usize; 2],
+    size: [usize; 2],
+    shape: Shape,
+    /// Each output channel reads the input channel of its number alone.
+    depthwise: bool,
+    /// In the order output channel, ky, kx, input channel; of a depthwise convolution ky, kx, channel.
+    weights: Rc<Vec<i8>>,
+    offset: Rc<Vec<i32>>,
+    /// What a sum counts, for each output channel.
+    unit: Rc<Vec<f32>>,
+    low: f32,
+    high: f32,
+}
+
+/// A convolution whose step stands before the `before`-th of the others.
+pub struct Pending {
+    pub before: usize,
+    sums: Sums,
+    output: SlotId,
+    scale: Vec<f32>,
+    end: ConvEnd,
+}
+
+impl Sums {
+    /// The convolution with its values kept within `low..=high`.
+    pub fn clip(&self, low: f32, high: f32) -> Sums {
+        Sums { low: self.low.max(low), high: self.high.min(high), ..self.clone() }
+    }
+}
+
+struct Geometry {
+    stride: [usize; 2],
+    dilation: [usize; 2],
+    /// Rows above and columns left of the border that the first output reads.
+    pad: [usize; 2],
+}
+
+/// What a Conv or QLinearConv node says, in the terms of its file.
+struct Parts<'a> {
+    image: SlotId,
+    grid: Grid,
+    weights: &'a [i8],
+    shape: &'a [usize],
+    scale: &'a [f32],
+    /// In sums, for each output channel.
+    bias: Vec<i32>,
+}
+
+impl Lowering<'_> {
+    pub(super) fn conv(&mut self, node: &Node) -> Found {
+        let (input, weights) = (node.input(0).ok_or("has no input")?, node.input(1).ok_or("has no weights")?);
+        if self.graph.constants.contains_key(weights) {
+            return self.float_conv(node, input, weights);
+        }
+        let Some(Form::Weights { values, scale, shape }) = self.forms.get(weights).cloned() else { return Ok(false) };
+        let Some(Form::Real(real, _)) = self.forms.get(input).cloned() else { return Ok(false) };
+        let [Piece { grid: Some((x_scale, zero_point)), terms, up: 0, .. }] = &real.pieces[..] else {
+            return Ok(false);
+        };
+        let grid = Grid { scale: *x_scale, zero_point: *zero_point, unsigned: false };
+        let unit = |o: usize| f64::from(*x_scale) * f64::from(if scale.len() == 1 { scale[0] } else { scale[o] });
+        let bias = match node.input(2) {
+            None => vec![0; shape[0]],
+            Some(name) => {
+                let floats = self.constant_floats(name).ok_or("its bias is not constant")?;
+                if floats.len() != shape[0] {
+                    return Err(format!("{} biases for {} output channels", floats.len(), shape[0]));
+                }
+                floats
+                    .iter()
+                    .enumerate()
+                    .map(|(o, &value)| (f64::from(value) / unit(o)).round_ties_even() as i32)
+                    .collect()
+            }
+        };
+        let parts = Parts { image: terms[0].image, grid, weights: &values, shape: &shape, scale: &scale, bias };
+        let Some(sums) = self.sums(node, parts)? else { return Ok(false) };
+        let sums = Rc::new(sums);
+        self.forms.insert(node.output().to_owned(), Form::Sums(sums.clone()));
+        if !self.is_quantized_next(node.output())? {
+            let real = self.end_float(&sums);
+            return self.set_real(node, real);
+        }
+        Ok(true)
+    }
+
+    /// Whether one QuantizeLinear alone reads `name`, or what a Relu makes of it.
+    fn is_quantized_next(&self, name: &str) -> Result<bool, String> {
+        let Some(reader) = self.only_reader(name) else { return Ok(false) };
+        match reader.op() {
+            "Relu" => self.is_quantized_next(reader.output()),
+            _ => Ok(self.quantizer(reader)?.is_some()),
+        }
+    }
+
+    pub(super) fn qlinear_conv(&mut self, node: &Node) -> Found {
+        let Some(Form::Int8 { image, .. }) = node.input(0).and_then(|name| self.forms.get(name)).cloned() else {
+            return Ok(false);
+        };
+        let Some(grid) = self.grid(node.input(1), node.input(2))? else { return Ok(false) };
+        let Some(to) = self.grid(node.input(6), node.input(7))? else { return Ok(false) };
+        let name = node.input(3).ok_or("has no weights")?;
+        let (Some((weights, unsigned)), Some(scale)) =
+            (self.constant_int8(name), node.input(4).and_then(|name| self.constant_floats(name)))
+        else {
+            return Ok(false);
+        };
+        // Unsigned weights became signed with their zero point.
+        let zero = match node.input(5).and_then(|name| self.constant_int8(name)) {
+            Some((zeros, of)) => of == unsigned && zeros.iter().all(|&zero| zero == 0),
+            None => !unsigned,
+        };
+        let shape = self.graph.shape(name).unwrap_or(&[]).to_vec();
+        if !zero || shape.len() != 4 || (scale.len() != 1 && scale.len() != shape[0]) {
+            return Ok(false);
+        }
+        let bias = match node.input(8) {
+            None => vec![0; shape[0]],
+            Some(name) => {
+                let value = self.graph.constants.get(name).ok_or("its bias is not constant")?;
+                let value = value.try_as_plain_ram().map_err(|error| error.to_string())?;
+                value.as_slice::<i32>().map_err(|_| "its bias is not int32")?.to_vec()
+            }
+        };
+        let parts = Parts { image, grid, weights: &weights, shape: &shape, scale: &scale, bias };
+        let Some(sums) = self.sums(node, parts)? else { return Ok(false) };
+        let image = self.end_int8(&sums, to);
+        self.set(node, Form::Int8 { image, unsigned: to.unsigned })
+    }
+
+    fn float_conv(&mut self, node: &Node, input: &str, weights: &str) -> Found {
+        let Some([outputs, depth, taps_y, taps_x]) = self.graph.shape(weights).and_then(four) else {
+            return Ok(false);
+        };
+        let Some([1, _, height, width]) = self.graph.shape(node.output()).and_then(four) else {
+            return Ok(false);
+        };
+        let Some(values) = self.constant_floats(weights) else { return Ok(false) };
+        let bias = match node.input(2) {
+            None => Some(vec![0.0; outputs]),
+            Some(name) => self.constant_floats(name).filter(|bias| bias.len() == outputs),
+        };
+        let (Some(bias), Some(real)) = (bias, self.real(input)) else { return Ok(false) };
+        if node.int("group", 1) != 1 || depth != real.channels() {
+            return Ok(false);
+        }
+        let image = self.written(&real);
+        let taps = [taps_y, taps_x];
+        let Some(Geometry { stride, dilation, pad }) = self.geometry(node, image, taps, [height, width]) else {
+            return Ok(false);
+        };
+        let output = self.image_slot([outputs, height, width], Element::Float, 0);
+        let nowhere = View { origin: 0, row: 0, pixel: 0 };
+        let shape = conv32::Shape { taps, stride, dilation, depth, outputs, width, input: nowhere, output: nowhere };
+        let weights = conv32::Weights::pack(self.isa, &shape, &ordered(&values, depth, taps_y * taps_x), &bias);
+        let relu = self.only_reader(node.output()).is_some_and(|reader| reader.op() == "Relu");
+        let bounds = if relu { Bounds { low: 0.0, ..Bounds::NONE } } else { Bounds::NONE };
+        let step = Conv32 { input: image, output, pad, shape, weights, bounds };
+        self.draft.steps.push(Step::Conv32(Box::new(step)));
+        self.macs.float += (height * width * outputs * depth * taps_y * taps_x) as u64;
+        if relu {
+            self.bounded.insert(node.output().to_owned());
+        }
+        let real = self.plain(output);
+        self.set_real(node, real)
+    }
+
+    fn sums(&mut self, node: &Node, parts: Parts<'_>) -> Result<Option<Sums>, String> {
+        let Parts { image, grid, weights, shape, scale, bias } = parts;
+        let from = self.image(image);
+        let (Some([outputs, depth, taps_y, taps_x]), Some([1, _, height, width])) =
+            (four(shape), self.graph.shape(node.output()).and_then(four))
+        else {
+            return Ok(None);
+        };
+        let depthwise = depth == 1 && outputs == from.channels && node.int("group", 1) == outputs as i64;
+        if !depthwise && (node.int("group", 1) != 1 || depth != from.channels) {
+            return Ok(None);
+        }
+        if bias.len() != outputs {
+            return Err(format!("{} biases for {outputs} output channels", bias.len()));
+        }
+        let taps = [taps_y, taps_x];
+        let Some(Geometry { stride, dilation, pad }) = self.geometry(node, image, taps, [height, width]) else {
+            return Ok(None);
+        };
+        let count = taps_y * taps_x;
+        let sums: Vec<i32> =
+            weights.chunks_exact(depth * count).map(|own| own.iter().map(|&weight| i32::from(weight)).sum()).collect();
+        let ordered = if depthwise { ordered(weights, outputs, count) } else { ordered(weights, depth, count) };
+        let offset = (0..outputs).map(|o| bias[o].wrapping_sub(grid.zero_point.wrapping_mul(sums[o]))).collect();
+        let unit = (0..outputs).map(|o| grid.scale * if scale.len() == 1 { scale[0] } else { scale[o] }).collect();
+        let nowhere = View { origin: 0, row: 0, pixel: 0 };
+        let shape = Shape {
+            taps,
+            stride,
+            dilation,
+            depth: depth.next_multiple_of(4),
+            outputs,
+            width,
+            input: nowhere,
+            output: nowhere,
+        };
+        self.macs.int8 += (height * width * outputs * depth * count) as u64;
+        Ok(Some(Sums {
+            input: image,
+            pad,
+            size: [height, width],
+            shape,
+            depthwise,
+            weights: Rc::new(ordered),
+            offset: Rc::new(offset),
+            unit: Rc::new(unit),
+            low: f32::NEG_INFINITY,
+            high: f32::INFINITY,
+        }))
+    }
+
+    /// How a convolution walks over `image`, which gets the ring that it needs; `None` where the node says what is not planned.
+    fn geometry(&mut self, node: &Node, image: SlotId, taps: [usize; 2], output: [usize; 2]) -> Option<Geometry> {
+        let numbers = |name: &str, default: &[usize], least: i64| match node.ints(name) {
+            None => Some(default.to_vec()),
+            Some(values) if values.len() == default.len() => {
+                values.iter().map(|value| (least..=MAX_REACH).contains(value).then_some(*value as usize)).collect()
+            }
+            Some(_) => None,
+        };
+        let (Some(stride), Some(dilation), Some(pads)) =
+            (numbers("strides", &[1, 1], 1), numbers("dilations", &[1, 1], 1), numbers("pads", &[0; 4], 0))
+        else {
+            return None;
+        };
+        let (stride, dilation) = ([stride[0], stride[1]], [dilation[0], dilation[1]]);
+        let span = |axis: usize| (taps[axis] - 1) * dilation[axis] + 1;
+        let from = self.image(image);
+        let input = [from.height, from.width];
+        let short = |axis: usize| ((output[axis] - 1) * stride[axis] + span(axis)).saturating_sub(input[axis]);
+        let pad = match node.text("auto_pad").unwrap_or("NOTSET") {
+            "SAME_UPPER" => [short(0) / 2, short(1) / 2],
+            "SAME_LOWER" => [short(0).div_ceil(2), short(1).div_ceil(2)],
+            "VALID" => [0, 0],
+            _ => [pads[0], pads[1]],
+        };
+        let ring = (0..2).map(|axis| pad[axis].max(short(axis).saturating_sub(pad[axis]))).max().unwrap_or(0);
+        if let Slot::Image(image) = &mut self.draft.slots[image] {
+            image.ring = image.ring.max(ring);
+        }
+        Some(Geometry { stride, dilation, pad })
+    }
+
+    fn end(&mut self, sums: &Sums, output: SlotId, scale: Vec<f32>, end: ConvEnd) {
+        self.convs.push(Pending { before: self.draft.steps.len(), sums: sums.clone(), output, scale, end });
+    }
+
+    pub(super) fn conv_step(&self, pending: Pending) -> Step {
+        let Pending { sums, output, scale, end, .. } = pending;
+        let input = self.image(sums.input).view(sums.pad[0], sums.pad[1], 0);
+        let shape = Shape { input, output: self.image(output).view(0, 0, 0), ..sums.shape };
+        let kernel = if sums.depthwise {
+            let Shape { taps, stride, dilation, outputs: channels, width, input, output, .. } = shape;
+            let shape = depthwise8::Shape { taps, stride, dilation, channels, width, input, output };
+            let weights = depthwise8::Weights::pack(self.isa, &shape, &sums.weights, &sums.offset);
+            Kernel8::Depthwise(shape, weights)
+        } else {
+            let real = sums.weights.len() / (shape.outputs * shape.taps[0] * shape.taps[1]);
+            Kernel8::Dense(shape, Weights::pack(self.isa, &shape, real, &sums.weights, &sums.offset))
+        };
+        Step::Conv8(Box::new(Conv8 { input: sums.input, output, kernel, scale, end }))
+    }
+
+    pub(super) fn end_int8(&mut self, sums: &Sums, grid: Grid) -> SlotId {
+        let output = self.int8_slot([sums.shape.outputs, sums.size[0], sums.size[1]], grid.zero_point);
+        let cell = |value: f32| (value / grid.scale).round_ties_even().clamp(-300.0, 300.0) as i32 + grid.zero_point;
+        let (low, high) = (cell(sums.low).clamp(-128, 127), cell(sums.high).clamp(-128, 127));
+        let scale = sums.unit.iter().map(|unit| unit / grid.scale).collect();
+        self.end(sums, output, scale, ConvEnd::Int8 { zero_point: grid.zero_point, low, high });
+        output
+    }
+
+    pub(super) fn end_float(&mut self, sums: &Sums) -> Real {
+        let output = self.image_slot([sums.shape.outputs, sums.size[0], sums.size[1]], Element::Float, 0);
+        self.end(sums, output, sums.unit.to_vec(), ConvEnd::Float { bias: vec![0.0; sums.shape.outputs] });
+        let real = self.plain(output);
+        match sums.low == f32::NEG_INFINITY && sums.high == f32::INFINITY {
+            true => real,
+            false => real.with(crate::engine::kernel::pointwise::Activation::Clip { low: sums.low, high: sums.high }),
+        }
+    }
+}
+
+/// From the file's order, where the taps come last, to the kernels', where the input channels do.
+fn ordered<T: Copy + Default>(weights: &[T], depth: usize, taps: usize) -> Vec<T> {
+    let mut ordered = vec![T::default(); weights.len()];
+    for (o, own) in weights.chunks_exact(depth * taps).enumerate() {
+        for (c, own) in own.chunks_exact(taps).enumerate() {
+            for (tap, &weight) in own.iter().enumerate() {
+                ordered[(o * taps + tap) * depth + c] = weight;
+            }
+        }
+    }
+    ordered
+}
+
+fn four(shape: &[usize]) -> Option<[usize; 4]> {
+    shape.try_into().ok()
+}

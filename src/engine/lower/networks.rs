@@ -1,0 +1,64 @@
+//! Third-party networks with the outputs that their makers stored beside them.
+
+use super::super::Planned;
+use crate::engine::kernel::Isa;
+use crate::engine::{Arrays, EngineError};
+use std::path::{Path, PathBuf};
+use tract_onnx::pb::TensorProto;
+
+/// The folder of a network; `None`, and a line that says so, where there is none.
+fn network(name: &str) -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/onnx/net").join(name);
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    println!("skipped: {} is not there", folder.display());
+    None
+}
+
+fn run(model: &Path, input: &[f32]) -> Result<(Planned, Vec<f32>), EngineError> {
+    let mut planned = Planned::load(model, Isa::best())?;
+    planned.plan_mut().input_mut(0).copy_from_slice(input);
+    planned.run()?;
+    let output = planned.plan().output(0).to_vec();
+    Ok((planned, output))
+}
+
+fn floats(tensor: &tract_onnx::prelude::Tensor) -> Vec<f32> {
+    tensor.try_as_plain_ram().unwrap().as_slice::<f32>().unwrap().to_vec()
+}
+
+fn stored(file: &Path) -> Vec<f32> {
+    let proto: TensorProto = prost::Message::decode(&std::fs::read(file).unwrap()[..]).unwrap();
+    let resolver = tract_onnx::data_resolver::MmapDataResolver;
+    floats(&tract_onnx::tensor::load_tensor(&resolver, &proto, None).unwrap())
+}
+
+#[test]
+fn a_float_unet() {
+    let Some(folder) = network("sedgen_unet") else { return };
+    let arrays = Arrays::read(&folder.join("unet.ortref.npz")).unwrap();
+    let input = floats(arrays.input("input").unwrap());
+    let expected = floats(arrays.input("out:output").unwrap());
+    let (_, output) = run(&folder.join("unet.onnx"), &input).unwrap();
+    let largest = expected.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
+    assert_eq!(output.len(), expected.len());
+    for (a, b) in output.iter().zip(&expected) {
+        assert!((a - b).abs() <= 1e-4 * largest, "{a} and {b}, of {largest}");
+    }
+}
+
+#[test]
+fn a_quantized_classifier() {
+    let Some(folder) = network("ort_mobilenet_v3_qdq") else { return };
+    let data = folder.join("test_data_set_0");
+    let (planned, output) = run(&folder.join("model.onnx"), &stored(&data.join("input_0.pb"))).unwrap();
+    let expected = stored(&data.join("output_0.pb"));
+    assert!(planned.macs().int8 > 300_000_000);
+    let largest = |values: &[f32]| values.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(at, _)| at);
+    assert_eq!(largest(&output), largest(&expected));
+    let scale = expected.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
+    let squares: f32 = output.iter().zip(&expected).map(|(a, b)| (a - b) * (a - b)).sum();
+    let rms = (squares / expected.len() as f32).sqrt();
+    assert!(output.len() == expected.len() && rms < 0.01 * scale, "{rms} of {scale}");
+}

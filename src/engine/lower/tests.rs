@@ -1,0 +1,300 @@
+//! Small networks, planned and run, beside the same file run by tract in f32.
+
+use super::super::{Model, Planned, Session};
+use crate::engine::kernel::Isa;
+use crate::engine::kernel::testing::Random;
+use std::path::Path;
+use tract_onnx::pb;
+use tract_onnx::pb::tensor_proto::DataType;
+
+/// Writes ONNX files node by node.
+#[derive(Default)]
+struct Writer {
+    graph: pb::GraphProto,
+    names: usize,
+    /// Writes floats, and quantizes nothing.
+    float: bool,
+}
+
+impl Writer {
+    fn floats(&mut self, dims: &[i64], values: &[f32]) -> String {
+        self.constant(dims, DataType::Float, bytemuck::cast_slice(values))
+    }
+
+    fn constant(&mut self, dims: &[i64], data_type: DataType, bytes: &[u8]) -> String {
+        let (name, dims) = (self.name(), dims.to_vec());
+        let raw_data = bytes.to_vec();
+        let tensor =
+            pb::TensorProto { name: name.clone(), dims, data_type: data_type as i32, raw_data, ..Default::default() };
+        self.graph.initializer.push(tensor);
+        name
+    }
+
+    fn name(&mut self) -> String {
+        self.names += 1;
+        format!("v{}", self.names)
+    }
+
+    fn node(&mut self, op: &str, inputs: &[&str], attribute: Vec<pb::AttributeProto>) -> String {
+        let output = self.name();
+        self.graph.node.push(pb::NodeProto {
+            name: format!("{op} {output}"),
+            op_type: op.into(),
+            input: inputs.iter().map(|&name| name.into()).collect(),
+            output: vec![output.clone()],
+            attribute,
+            ..Default::default()
+        });
+        output
+    }
+
+    fn ports(names: &[&str], shape: &[usize]) -> Vec<pb::ValueInfoProto> {
+        use pb::tensor_shape_proto::{Dimension, dimension};
+        let dim =
+            |&side: &usize| Dimension { value: Some(dimension::Value::DimValue(side as i64)), ..Default::default() };
+        let shape = pb::TensorShapeProto { dim: shape.iter().map(dim).collect() };
+        let tensor = pb::type_proto::Tensor { elem_type: DataType::Float as i32, shape: Some(shape) };
+        let declared = pb::TypeProto { value: Some(pb::type_proto::Value::TensorType(tensor)), ..Default::default() };
+        let port = |&name: &&str| pb::ValueInfoProto {
+            name: name.into(),
+            r#type: Some(declared.clone()),
+            ..Default::default()
+        };
+        names.iter().map(port).collect()
+    }
+
+    fn file(self) -> Vec<u8> {
+        use prost::Message;
+        let opset = pb::OperatorSetIdProto { domain: String::new(), version: 17 };
+        pb::ModelProto { ir_version: 8, opset_import: vec![opset], graph: Some(self.graph), ..Default::default() }
+            .encode_to_vec()
+    }
+
+    fn quantized(&mut self, from: &str, scale: f32, zero_point: i8) -> String {
+        if self.float {
+            return from.to_owned();
+        }
+        let scale = self.floats(&[], &[scale]);
+        let zero = self.constant(&[], DataType::Int8, &[zero_point as u8]);
+        let cells = self.node("QuantizeLinear", &[from, &scale, &zero], vec![]);
+        self.node("DequantizeLinear", &[&cells, &scale, &zero], vec![])
+    }
+
+    /// A 3 x 3 convolution of what was quantized with scale `unit`, with int8 weights and, as quantizers write it, a bias in whole sums; its output
+    /// is quantized.
+    fn conv(
+        &mut self,
+        random: &mut Random,
+        from: &str,
+        unit: f32,
+        depth: usize,
+        outputs: usize,
+        stride: i64,
+    ) -> String {
+        let weights = random.many(outputs * depth * 9, |random| random.any_i8() as u8);
+        let scale = random.many(outputs, |random| (0.5 + random.unit()) / (depth as f32 * 9.0).sqrt() / 73.0);
+        let bias: Vec<f32> =
+            scale.iter().map(|scale| (random.below(20_000) as f32 - 10_000.0) * (unit * scale)).collect();
+        let dims = [outputs as i64, depth as i64, 3, 3];
+        let weights = if self.float {
+            let real = |(at, &weight): (usize, &u8)| f32::from(weight as i8) * scale[at / (depth * 9)];
+            let weights: Vec<f32> = weights.iter().enumerate().map(real).collect();
+            self.floats(&dims, &weights)
+        } else {
+            let weights = self.constant(&dims, DataType::Int8, &weights);
+            let scale = self.floats(&[outputs as i64], &scale);
+            let zero = self.constant(&[outputs as i64], DataType::Int8, &vec![0; outputs]);
+            self.node("DequantizeLinear", &[&weights, &scale, &zero], vec![ints("axis", &[0])])
+        };
+        let bias = self.floats(&[outputs as i64], &bias);
+        let attributes = vec![ints("pads", &[1, 1, 1, 1]), ints("strides", &[stride, stride])];
+        let sums = self.node("Conv", &[from, &weights, &bias], attributes);
+        self.quantized(&sums, CONV, 5)
+    }
+
+    /// Group normalization as exporters write it, a gain and an offset for each channel, SiLU, quantized.
+    fn norm(
+        &mut self,
+        random: &mut Random,
+        from: &str,
+        [channels, height, width]: [usize; 3],
+        groups: usize,
+    ) -> String {
+        let shape = |sides: &[usize]| sides.iter().flat_map(|&side| (side as i64).to_le_bytes()).collect::<Vec<u8>>();
+        let flat = self.constant(&[3], DataType::Int64, &shape(&[1, groups, channels / groups * height * width]));
+        let full = self.constant(&[4], DataType::Int64, &shape(&[1, channels, height, width]));
+        let (ones, zeros) =
+            (self.floats(&[groups as i64], &vec![1.0; groups]), self.floats(&[groups as i64], &vec![0.0; groups]));
+        let flat = self.node("Reshape", &[from, &flat], vec![]);
+        let normal = self.node("InstanceNormalization", &[&flat, &ones, &zeros], vec![]);
+        let normal = self.node("Reshape", &[&normal, &full], vec![]);
+        let gain = random.many(channels, |random| 0.5 + random.unit());
+        let offset = random.many(channels, |random| random.unit() - 0.5);
+        let (gain, offset) =
+            (self.floats(&[channels as i64, 1, 1], &gain), self.floats(&[channels as i64, 1, 1], &offset));
+        let scaled = self.node("Mul", &[&normal, &gain], vec![]);
+        let shifted = self.node("Add", &[&scaled, &offset], vec![]);
+        let gate = self.node("Sigmoid", &[&shifted], vec![]);
+        let silu = self.node("Mul", &[&shifted, &gate], vec![]);
+        self.quantized(&silu, SILU, -40)
+    }
+
+    fn doubled(&mut self, from: &str) -> String {
+        let scales = self.floats(&[4], &[1.0, 1.0, 2.0, 2.0]);
+        let mode = [("mode", "nearest"), ("coordinate_transformation_mode", "asymmetric"), ("nearest_mode", "floor")];
+        self.node("Resize", &[from, "", &scales], mode.map(|(name, value)| text(name, value)).to_vec())
+    }
+}
+
+fn ints(name: &str, values: &[i64]) -> pb::AttributeProto {
+    use pb::attribute_proto::AttributeType;
+    match values {
+        [value] if name == "axis" => {
+            pb::AttributeProto { name: name.into(), r#type: AttributeType::Int as i32, i: *value, ..Default::default() }
+        }
+        _ => pb::AttributeProto {
+            name: name.into(),
+            r#type: AttributeType::Ints as i32,
+            ints: values.to_vec(),
+            ..Default::default()
+        },
+    }
+}
+
+fn text(name: &str, value: &str) -> pb::AttributeProto {
+    let kind = pb::attribute_proto::AttributeType::String as i32;
+    pb::AttributeProto { name: name.into(), r#type: kind, s: value.into(), ..Default::default() }
+}
+
+/// Scales. None is a simple multiple of another one: no ties when one is rounded to another.
+const X: f32 = 0.020_19;
+const CONV: f32 = 0.031_37;
+const SUM: f32 = 0.041_83;
+const SILU: f32 = 0.024_91;
+const SHAPE: [usize; 4] = [1, 7, 12, 20];
+
+/// A small U-Net: two sizes, a residual sum, a concatenation, upsampling.
+fn unet(float: bool) -> Vec<u8> {
+    let (mut file, mut random) = (Writer { float, ..Writer::default() }, Random::new(5));
+    let writer = &mut file;
+    writer.graph.input = Writer::ports(&["x"], &SHAPE);
+    let x = writer.quantized("x", X, 3);
+    let first = writer.conv(&mut random, &x, X, 7, 16, 1);
+    let high = writer.norm(&mut random, &first, [16, 12, 20], 4);
+    let high = writer.conv(&mut random, &high, SILU, 16, 16, 1);
+    let high = writer.node("Add", &[&high, &first], vec![]);
+    let low = writer.quantized(&high, SUM, 0);
+    let low = writer.conv(&mut random, &low, SUM, 16, 24, 2);
+    let low = writer.norm(&mut random, &low, [24, 6, 10], 3);
+    let low = writer.conv(&mut random, &low, SILU, 24, 24, 1);
+    let up = writer.doubled(&low);
+    let both = writer.node("Concat", &[&up, &high], vec![ints("axis", &[1])]);
+    let both = writer.norm(&mut random, &both, [40, 12, 20], 4);
+    let last = writer.conv(&mut random, &both, SILU, 40, 5, 1);
+    writer.graph.output = Writer::ports(&[&last], &[1, 5, 12, 20]);
+    file.file()
+}
+
+fn noise() -> Vec<f32> {
+    Random::new(9).many(SHAPE.iter().product(), |random| 4.0 * random.unit() - 2.0)
+}
+
+fn planned(file: &[u8], isa: Isa) -> (Planned, Vec<f32>) {
+    let mut planned = Planned::from_bytes(Path::new("test.onnx"), file, isa).unwrap();
+    let mut output = Vec::new();
+    for _ in 0..2 {
+        planned.plan_mut().input_mut(0).copy_from_slice(&noise());
+        planned.run().unwrap();
+        output = planned.plan().output(0).to_vec();
+    }
+    (planned, output)
+}
+
+#[test]
+fn a_quantized_unet_gives_what_tract_gives_in_floats() {
+    let file = unet(false);
+    let (planned, ours) = planned(&file, Isa::best());
+    assert_eq!(planned.fallbacks(), []);
+    // 12 x 20 x (16 x 7 + 16 x 16 + 5 x 40) x 9, and 6 x 10 x (24 x 16 + 24 x 24) x 9.
+    assert_eq!((planned.macs().int8, planned.macs().float), (1_745_280, 0));
+    let theirs = by_tract(&file);
+    // In steps of the output's scale. A rounding that falls the other way spreads, by a step or two.
+    let steps: Vec<f32> = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs() / CONV).collect();
+    let same = steps.iter().filter(|&&step| step < 0.5).count();
+    assert!(steps.iter().all(|&step| step < 1.5), "{:?}", steps.iter().copied().fold(0.0, f32::max));
+    assert!(same * 100 >= steps.len() * 99, "{same} of {}", steps.len());
+    assert!(theirs.iter().any(|value| value.abs() > 1.0));
+}
+
+#[test]
+fn a_float_unet_gives_what_tract_gives() {
+    let file = unet(true);
+    let (planned, ours) = planned(&file, Isa::best());
+    assert_eq!(planned.fallbacks(), []);
+    let theirs = by_tract(&file);
+    let largest = theirs.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
+    for (a, b) in ours.iter().zip(&theirs) {
+        assert!((a - b).abs() <= 1e-4 * largest, "{a} and {b}, of {largest}");
+    }
+}
+
+fn by_tract(file: &[u8]) -> Vec<f32> {
+    let model = Model::from_bytes(Path::new("test.onnx"), file).unwrap();
+    let output = model.outputs()[0].name.clone();
+    let mut session = Session::open(model, &[("x", &SHAPE)], &[(&output, &[1, 5, 12, 20])]).unwrap();
+    let mut values = vec![0.0; 5 * 12 * 20];
+    session.run(&[&noise()], &mut [&mut values]).unwrap();
+    values
+}
+
+#[test]
+fn every_instruction_set_gives_the_same_bits() {
+    for float in [false, true] {
+        let file = unet(float);
+        let bits = |isa| planned(&file, isa).1.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+        let scalar = bits(Isa::Scalar);
+        for isa in Isa::available() {
+            assert_eq!(bits(isa), scalar, "{isa}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_planned_is_an_error_that_names_the_node() {
+    let refused = |write: &dyn Fn(&mut Writer) -> String| {
+        let mut writer = Writer::default();
+        writer.graph.input = Writer::ports(&["x"], &SHAPE);
+        let output = write(&mut writer);
+        writer.graph.output = Writer::ports(&[&output], &SHAPE);
+        Planned::from_bytes(Path::new("test.onnx"), &writer.file(), Isa::Scalar).unwrap_err().to_string()
+    };
+    for scale in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        let error = refused(&|writer| writer.quantized("x", scale, 0));
+        assert!(error.contains("QuantizeLinear v3") && error.contains("a scale of"), "{error}");
+    }
+    let error = refused(&|writer| writer.node("Relu", &["nowhere"], vec![]));
+    assert!(error.contains("Relu v1") && error.contains("nothing makes its input \"nowhere\""), "{error}");
+    let error = refused(&|writer| writer.node("Sqeeze", &["x"], vec![]));
+    assert!(error.contains("Sqeeze v1"), "{error}");
+    let error = refused(&|writer| {
+        writer.node("Add", &["v2", "x"], vec![]);
+        writer.node("Relu", &["v1"], vec![])
+    });
+    assert!(error.contains("cycle"), "{error}");
+    let error = refused(&|writer| {
+        let short = writer.constant(&[8, 7, 3, 3], DataType::Float, &[0; 16]);
+        writer.node("Conv", &["x", &short], vec![])
+    });
+    assert!(error.contains("v1"), "{error}");
+    let error = refused(&|writer| {
+        let huge = writer.constant(&[1 << 40, 1 << 40], DataType::Float, &[]);
+        writer.node("Add", &["x", &huge], vec![])
+    });
+    assert!(error.contains("v1") && error.contains("out of range"), "{error}");
+    let error = refused(&|writer| {
+        let name = writer.constant(&[8], DataType::Float, &[]);
+        writer.graph.initializer[0].data_location = Some(1);
+        writer.node("Add", &["x", &name], vec![])
+    });
+    assert!(error.contains("another file"), "{error}");
+}

@@ -1,0 +1,289 @@
+//! The graph of an ONNX file as the lowering reads it: parsed by tract's front, checked, constants folded, shapes known.
+
+mod single;
+
+pub use single::Single;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use tract_onnx::pb;
+use tract_onnx::prelude::*;
+
+/// Most nodes of a graph: more are no network for a small board.
+const MAX_NODES: usize = 100_000;
+/// Most elements of one tensor.
+const MAX_ELEMENTS: usize = 1 << 28;
+const DATA_LOCATION_EXTERNAL: i32 = 1;
+
+/// A value that a node reads or writes, by its name in the file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fact {
+    pub datum_type: DatumType,
+    pub shape: Vec<usize>,
+}
+
+/// An operator whose inputs are not all constants.
+#[derive(Debug, Clone)]
+pub struct Node {
+    pub proto: pb::NodeProto,
+}
+
+impl Node {
+    /// Name and operator, for messages.
+    pub fn label(&self) -> String {
+        format!("node {:?} ({})", self.proto.name, self.proto.op_type)
+    }
+
+    pub fn op(&self) -> &str {
+        &self.proto.op_type
+    }
+
+    /// Name of input `index`; `None` where it is left out.
+    pub fn input(&self, index: usize) -> Option<&str> {
+        self.proto.input.get(index).map(String::as_str).filter(|name| !name.is_empty())
+    }
+
+    pub fn output(&self) -> &str {
+        &self.proto.output[0]
+    }
+
+    fn attribute(&self, name: &str) -> Option<&pb::AttributeProto> {
+        self.proto.attribute.iter().find(|attribute| attribute.name == name)
+    }
+
+    pub fn int(&self, name: &str, default: i64) -> i64 {
+        self.attribute(name).map_or(default, |attribute| attribute.i)
+    }
+
+    pub fn float(&self, name: &str, default: f32) -> f32 {
+        self.attribute(name).map_or(default, |attribute| attribute.f)
+    }
+
+    pub fn ints(&self, name: &str) -> Option<&[i64]> {
+        self.attribute(name).map(|attribute| attribute.ints.as_slice())
+    }
+
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.attribute(name).and_then(|attribute| std::str::from_utf8(&attribute.s).ok())
+    }
+}
+
+/// A network whose shapes are all known. Nodes stand in an order in which they can run.
+#[derive(Debug)]
+pub struct Graph {
+    pub nodes: Vec<Node>,
+    pub inputs: Vec<String>,
+    pub outputs: Vec<String>,
+    pub constants: HashMap<String, Arc<Tensor>>,
+    /// Of everything that is not constant.
+    pub facts: HashMap<String, Fact>,
+    /// The operator sets that the file imports, and no graph.
+    pub imports: pb::ModelProto,
+}
+
+impl Graph {
+    /// Reads a model whose first input dimension, where it is open, is 1.
+    ///
+    /// # Errors
+    /// What is wrong, with the name of the input, the initializer or the node.
+    pub fn read(bytes: &[u8]) -> Result<Self, String> {
+        if bytes.is_empty() {
+            return Err("the file is empty".into());
+        }
+        let model = super::model::guarded(|| tract_onnx::onnx().proto_model_for_read(&mut &bytes[..]))?;
+        let graph = model.graph.as_ref().ok_or("it holds no graph")?;
+        if graph.node.len() > MAX_NODES {
+            return Err(format!("{} nodes, {MAX_NODES} are the most that are read", graph.node.len()));
+        }
+        let mut constants = HashMap::new();
+        for tensor in &graph.initializer {
+            constants.insert(tensor.name.clone(), Arc::new(constant(tensor)?));
+        }
+        let (mut inputs, mut facts) = (Vec::new(), HashMap::new());
+        for input in graph.input.iter().filter(|input| !constants.contains_key(&input.name)) {
+            facts.insert(input.name.clone(), declared(input)?);
+            inputs.push(input.name.clone());
+        }
+        let outputs: Vec<String> = graph.output.iter().map(|output| output.name.clone()).collect();
+        let imports = pb::ModelProto {
+            ir_version: model.ir_version,
+            opset_import: model.opset_import.clone(),
+            ..Default::default()
+        };
+        let mut read = Graph { nodes: Vec::new(), inputs, outputs, constants, facts, imports };
+        for proto in in_order(graph, &read)? {
+            read.add(proto)?;
+        }
+        for output in &read.outputs {
+            if !read.facts.contains_key(output) && !read.constants.contains_key(output) {
+                return Err(format!("output {output:?} is made by no node"));
+            }
+        }
+        read.prune();
+        Ok(read)
+    }
+
+    /// Folds the node into constants if its inputs are constant, else notes what it gives.
+    fn add(&mut self, proto: &pb::NodeProto) -> Result<(), String> {
+        let node = Node { proto: proto.clone() };
+        let failed = |reason: String| format!("{}: {reason}", node.label());
+        if proto.attribute.iter().any(|attribute| attribute.g.is_some() || !attribute.graphs.is_empty()) {
+            return Err(failed("graphs inside of nodes (If, Loop, Scan) are not planned".into()));
+        }
+        if let Some(value) = self.known(&node) {
+            self.constants.insert(node.output().into(), value);
+            return Ok(());
+        }
+        let single = Single::new(&node, self);
+        let constant = node.proto.input.iter().all(|name| name.is_empty() || self.constants.contains_key(name));
+        if constant && !is_weight_dequantize(&node, self) {
+            for (name, value) in proto.output.iter().zip(single.fold().map_err(failed)?) {
+                self.constants.insert(name.clone(), value);
+            }
+            return Ok(());
+        }
+        for (name, fact) in proto.output.iter().zip(single.facts().map_err(failed)?) {
+            if fact
+                .shape
+                .iter()
+                .try_fold(1usize, |all, &side| all.checked_mul(side))
+                .is_none_or(|all| all > MAX_ELEMENTS)
+            {
+                return Err(failed(format!("its output {name:?} would have the shape {:?}", fact.shape)));
+            }
+            self.facts.insert(name.clone(), fact);
+        }
+        self.nodes.push(node);
+        Ok(())
+    }
+
+    /// What needs no operator to be known: shapes, and constants that pass through.
+    fn known(&self, node: &Node) -> Option<Arc<Tensor>> {
+        let input = node.input(0)?;
+        match node.op() {
+            "Identity" => self.constants.get(input).cloned(),
+            "Shape" if node.int("start", 0) == 0 && node.attribute("end").is_none() => {
+                let shape = self.shape(input)?;
+                let dims: Vec<i64> = shape.iter().map(|&side| side as i64).collect();
+                Some(Arc::new(tensor1(&dims)))
+            }
+            _ => None,
+        }
+    }
+
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.facts
+            .get(name)
+            .map(|fact| fact.shape.as_slice())
+            .or_else(|| self.constants.get(name).map(|value| value.shape()))
+    }
+
+    /// The nodes that read `name`.
+    pub fn readers<'g, 'n>(&'g self, name: &'n str) -> impl Iterator<Item = &'g Node> + use<'g, 'n> {
+        self.nodes.iter().filter(move |node| node.proto.input.iter().any(|input| input == name))
+    }
+
+    /// Drops nodes that no output hangs on.
+    fn prune(&mut self) {
+        let mut wanted: HashSet<&str> = self.outputs.iter().map(String::as_str).collect();
+        let mut keep = vec![false; self.nodes.len()];
+        for (node, keep) in self.nodes.iter().zip(&mut keep).rev() {
+            *keep = node.proto.output.iter().any(|output| wanted.contains(output.as_str()));
+            if *keep {
+                wanted.extend(node.proto.input.iter().map(String::as_str));
+            }
+        }
+        let mut keep = keep.into_iter();
+        self.nodes.retain(|_| keep.next().unwrap_or(false));
+    }
+}
+
+/// Int8 weights stay int8: their dequantization is no constant to fold.
+fn is_weight_dequantize(node: &Node, graph: &Graph) -> bool {
+    let tensor = |index| node.input(index).and_then(|name: &str| graph.constants.get(name));
+    node.op() == "DequantizeLinear"
+        && tensor(0).is_some_and(|value| value.datum_type().size_of() == 1 && value.rank() >= 2)
+}
+
+fn constant(tensor: &pb::TensorProto) -> Result<Tensor, String> {
+    let failed = |reason: String| format!("initializer {:?}: {reason}", tensor.name);
+    if tensor.data_location == Some(DATA_LOCATION_EXTERNAL) {
+        return Err(failed("its data lies in another file; save the model in one file".into()));
+    }
+    let mut sides = tensor.dims.iter().map(|&side| usize::try_from(side).ok());
+    let elements = sides.try_fold(1usize, |all, side| all.checked_mul(side?));
+    if elements.is_none_or(|elements| elements > MAX_ELEMENTS) {
+        return Err(failed(format!("shape {:?} is out of range", tensor.dims)));
+    }
+    super::model::guarded(|| {
+        tract_onnx::tensor::load_tensor(&tract_onnx::data_resolver::MmapDataResolver, tensor, None)
+    })
+    .map_err(failed)
+}
+
+fn declared(input: &pb::ValueInfoProto) -> Result<Fact, String> {
+    let failed = |reason: &str| format!("input {:?}: {reason}", input.name);
+    let Some(pb::type_proto::Value::TensorType(declared)) =
+        input.r#type.as_ref().and_then(|declared| declared.value.as_ref())
+    else {
+        return Err(failed("is no tensor"));
+    };
+    let datum_type =
+        pb::tensor_proto::DataType::try_from(declared.elem_type).map_err(|_| failed("has an unknown type"))?;
+    let datum_type = DatumType::try_from(datum_type).map_err(|_| failed("has a type that is not planned"))?;
+    let dims = declared.shape.as_ref().ok_or_else(|| failed("has no shape"))?;
+    let mut shape = Vec::new();
+    for (axis, dim) in dims.dim.iter().enumerate() {
+        shape.push(match &dim.value {
+            Some(pb::tensor_shape_proto::dimension::Value::DimValue(side)) if *side > 0 => *side as usize,
+            _ if axis == 0 => 1,
+            _ => return Err(failed(&format!("dimension {axis} is open: export the model with fixed shapes"))),
+        });
+    }
+    match shape.iter().try_fold(1usize, |all, &side| all.checked_mul(side)) {
+        Some(elements) if elements <= MAX_ELEMENTS => Ok(Fact { datum_type, shape }),
+        _ => Err(failed(&format!("shape {shape:?} is out of range"))),
+    }
+}
+
+/// The nodes in an order in which each finds its inputs made.
+fn in_order<'a>(graph: &'a pb::GraphProto, read: &Graph) -> Result<Vec<&'a pb::NodeProto>, String> {
+    let mut made: HashSet<&str> = read.constants.keys().chain(&read.inputs).map(String::as_str).collect();
+    let maker: HashMap<&str, usize> = (graph.node.iter().enumerate())
+        .flat_map(|(index, node)| {
+            node.output.iter().filter(|name| !name.is_empty()).map(move |name| (name.as_str(), index))
+        })
+        .collect();
+    let (mut order, mut state) = (Vec::new(), vec![0u8; graph.node.len()]);
+    for start in 0..graph.node.len() {
+        let mut path = vec![start];
+        while let Some(&index) = path.last() {
+            let node = &graph.node[index];
+            if state[index] == 2 {
+                path.pop();
+                continue;
+            }
+            state[index] = 1;
+            let open = node.input.iter().find(|name| !name.is_empty() && !made.contains(name.as_str()));
+            match open {
+                None => {
+                    state[index] = 2;
+                    made.extend(node.output.iter().map(String::as_str));
+                    order.push(node);
+                    path.pop();
+                }
+                Some(name) => match maker.get(name.as_str()) {
+                    Some(&other) if state[other] == 0 => path.push(other),
+                    Some(_) => return Err(format!("node {:?} ({}): is part of a cycle", node.name, node.op_type)),
+                    None => {
+                        return Err(format!(
+                            "node {:?} ({}): nothing makes its input {name:?}",
+                            node.name, node.op_type
+                        ));
+                    }
+                },
+            }
+        }
+    }
+    Ok(order)
+}

@@ -1,0 +1,131 @@
+//! A network as a flat list of steps over one arena: known to the byte before it runs, and the same at every run.
+
+pub mod arena;
+pub mod norm;
+pub mod slot;
+pub mod step;
+#[cfg(feature = "onnx")]
+pub mod tract;
+
+use crate::engine::kernel::Isa;
+use arena::{Arena, Lease};
+use slot::{Slot, SlotId};
+use std::ops::Range;
+use step::{Layout, Step};
+
+/// An input or an output of a plan, in the order of its shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    pub name: String,
+    pub shape: Vec<usize>,
+    /// As tract writes it: `F32`, `I64`.
+    pub datum_type: String,
+    pub slot: SlotId,
+    /// First byte in the slot.
+    pub at: usize,
+}
+
+impl Port {
+    /// Floats that it takes.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Steps in their order, with the slots that they write.
+#[derive(Debug, Default)]
+pub struct Draft {
+    pub slots: Vec<Slot>,
+    pub steps: Vec<Step>,
+    pub inputs: Vec<Port>,
+    pub outputs: Vec<Port>,
+}
+
+/// Ready to run.
+#[derive(Debug)]
+pub struct Plan {
+    isa: Isa,
+    slots: Vec<Slot>,
+    ranges: Vec<Range<usize>>,
+    steps: Vec<Step>,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+    arena: Arena,
+}
+
+impl Plan {
+    /// Places every slot in the arena.
+    pub fn new(draft: Draft, isa: Isa) -> Self {
+        let Draft { slots, steps, inputs, outputs } = draft;
+        let mut leases: Vec<Lease> =
+            slots.iter().map(|slot| Lease { bytes: slot.bytes(), first: usize::MAX, last: 0 }).collect();
+        let mut touch = |slot: SlotId, index: usize| {
+            let lease = &mut leases[slot];
+            (lease.first, lease.last) = (lease.first.min(index), lease.last.max(index));
+        };
+        inputs.iter().for_each(|input| touch(input.slot, 0));
+        for (index, step) in steps.iter().enumerate() {
+            step.reads(&mut |slot| touch(slot, index));
+            touch(step.output(), index);
+        }
+        outputs.iter().for_each(|output| touch(output.slot, steps.len()));
+        let (offsets, bytes) = arena::place(&leases);
+        let ranges = offsets.iter().zip(&slots).map(|(&from, slot)| from..from + slot.bytes()).collect();
+        Plan { isa, slots, ranges, steps, inputs, outputs, arena: Arena::new(bytes) }
+    }
+
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    pub fn inputs(&self) -> &[Port] {
+        &self.inputs
+    }
+
+    pub fn outputs(&self) -> &[Port] {
+        &self.outputs
+    }
+
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Weights and other constants of the kernels, in bytes.
+    pub fn weights_bytes(&self) -> usize {
+        self.steps.iter().map(Step::weights_bytes).sum()
+    }
+
+    pub fn arena_bytes(&self) -> usize {
+        self.arena.bytes().len()
+    }
+
+    /// The floats of input `index`, to be written before a run.
+    pub fn input_mut(&mut self, index: usize) -> &mut [f32] {
+        let port = &self.inputs[index];
+        let from = self.ranges[port.slot].start + port.at;
+        bytemuck::cast_slice_mut(&mut self.arena.bytes_mut()[from..from + port.len() * 4])
+    }
+
+    /// The floats of output `index`, as the last run left them.
+    pub fn output(&self, index: usize) -> &[f32] {
+        let port = &self.outputs[index];
+        let from = self.ranges[port.slot].start + port.at;
+        bytemuck::cast_slice(&self.arena.bytes()[from..from + port.len() * 4])
+    }
+
+    /// Runs every step on what the inputs hold; they hold nothing of use afterwards.
+    ///
+    /// # Errors
+    /// What tract says of a step that it runs.
+    pub fn run(&mut self) -> Result<(), String> {
+        let layout = Layout { isa: self.isa, slots: &self.slots, ranges: &self.ranges };
+        for step in &self.steps {
+            step.run(&layout, &mut self.arena)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,111 @@
+//! What a plan keeps in its arena.
+
+use crate::engine::kernel::{SLACK, View};
+use std::ops::Range;
+
+/// Index of a slot in its plan.
+pub type SlotId = usize;
+
+/// Type of an image's cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Element {
+    Int8,
+    Float,
+}
+
+impl Element {
+    pub fn bytes(self) -> usize {
+        match self {
+            Element::Int8 => 1,
+            Element::Float => 4,
+        }
+    }
+}
+
+/// An image with a ring of cells round it, channels together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Image {
+    pub height: usize,
+    pub width: usize,
+    pub channels: usize,
+    pub element: Element,
+    /// Pixels on each side that convolutions read beyond the border.
+    pub ring: usize,
+    /// The byte that the ring holds: the stored zero point, or 0 for floats.
+    pub border: u8,
+}
+
+impl Image {
+    /// Cells from a pixel to the next.
+    pub fn pixel(&self) -> usize {
+        self.channels.next_multiple_of(if self.channels < 16 { 4 } else { 16 })
+    }
+
+    pub fn row(&self) -> usize {
+        (self.width + 2 * self.ring) * self.pixel()
+    }
+
+    /// The view whose origin is channel `channel` of the pixel `up` rows above and `left` columns left of the first one.
+    pub fn view(&self, up: usize, left: usize, channel: usize) -> View {
+        let origin = (self.ring - up) * self.row() + (self.ring - left) * self.pixel() + channel;
+        View { origin, row: self.row(), pixel: self.pixel() }
+    }
+
+    pub fn bytes(&self) -> usize {
+        ((self.height + 2 * self.ring) * self.row() + SLACK) * self.element.bytes()
+    }
+}
+
+/// A place in the arena.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slot {
+    Image(Image),
+    /// Values in the order of their shape, rows last.
+    Tensor {
+        bytes: usize,
+    },
+}
+
+impl Slot {
+    pub fn bytes(&self) -> usize {
+        match self {
+            Slot::Image(image) => image.bytes(),
+            Slot::Tensor { bytes } => *bytes,
+        }
+    }
+}
+
+/// Numbers for each channel: known when the plan is made, or from a tensor of the arena.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Vector {
+    Constant(Vec<f32>),
+    /// `len` floats from the float `at` on.
+    Slot {
+        slot: SlotId,
+        at: usize,
+        len: usize,
+    },
+}
+
+impl Vector {
+    pub fn channels(&self) -> usize {
+        match self {
+            Vector::Constant(values) => values.len(),
+            Vector::Slot { len, .. } => *len,
+        }
+    }
+
+    pub fn slot(&self) -> Option<SlotId> {
+        match self {
+            Vector::Constant(_) => None,
+            Vector::Slot { slot, .. } => Some(*slot),
+        }
+    }
+
+    pub fn part(&self, range: Range<usize>) -> Vector {
+        match self {
+            Vector::Constant(values) => Vector::Constant(values[range].to_vec()),
+            Vector::Slot { slot, at, .. } => Vector::Slot { slot: *slot, at: at + range.start, len: range.len() },
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! The steps of a plan: what each reads, what it writes, and how it runs.
+
+use super::arena::{Arena, Rest};
+use super::norm::{FloatNorm, Moments, Norm};
+use super::slot::{Element, Image, Slot, SlotId, Vector};
+use crate::engine::kernel::conv8::{self, Epilogue, Output};
+use crate::engine::kernel::conv32::{self, Bounds};
+use crate::engine::kernel::depthwise8;
+use crate::engine::kernel::pointwise::{self, Activation, Cells, TERMS, Target, Term};
+use crate::engine::kernel::ring::{self, Ringed};
+use crate::engine::kernel::{Isa, View};
+use std::ops::Range;
+
+/// What a plan's steps find when they run.
+#[derive(Debug, Clone, Copy)]
+pub struct Layout<'a> {
+    pub isa: Isa,
+    pub slots: &'a [Slot],
+    pub ranges: &'a [Range<usize>],
+}
+
+impl Layout<'_> {
+    pub fn image(&self, slot: SlotId) -> Image {
+        match self.slots[slot] {
+            Slot::Image(image) => image,
+            Slot::Tensor { .. } => unreachable!("an image is asked of a tensor"),
+        }
+    }
+
+    pub fn bytes<'a>(&self, rest: &Rest<'a>, slot: SlotId) -> &'a [u8] {
+        rest.get(&self.ranges[slot])
+    }
+
+    pub fn floats<'a>(&self, rest: &Rest<'a>, slot: SlotId) -> &'a [f32] {
+        bytemuck::cast_slice(self.bytes(rest, slot))
+    }
+
+    pub fn vector<'a>(&self, rest: &Rest<'a>, vector: &'a Vector) -> &'a [f32] {
+        match vector {
+            Vector::Constant(values) => values,
+            Vector::Slot { slot, at, len } => &self.floats(rest, *slot)[*at..at + len],
+        }
+    }
+}
+
+/// Values become cells: round(value · per_unit) + zero_point, within low..=high.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Quantize {
+    pub per_unit: f32,
+    pub zero_point: i32,
+    pub low: i32,
+    pub high: i32,
+}
+
+/// A convolution of int8 cells.
+#[derive(Debug)]
+pub struct Conv8 {
+    pub input: SlotId,
+    pub output: SlotId,
+    pub kernel: Kernel8,
+    pub scale: Vec<f32>,
+    pub end: ConvEnd,
+}
+
+#[derive(Debug)]
+pub enum Kernel8 {
+    Dense(conv8::Shape, conv8::Weights),
+    Depthwise(depthwise8::Shape, depthwise8::Weights),
+}
+
+impl Kernel8 {
+    fn bytes(&self) -> usize {
+        match self {
+            Kernel8::Dense(_, weights) => weights.bytes(),
+            Kernel8::Depthwise(_, weights) => weights.bytes(),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub enum ConvEnd {
+    Int8 { zero_point: i32, low: i32, high: i32 },
+    Float { bias: Vec<f32> },
+}
+
+/// A convolution of floats.
+#[derive(Debug)]
+pub struct Conv32 {
+    pub input: SlotId,
+    pub output: SlotId,
+    /// Rows above and columns left of the border that the first output reads.
+    pub pad: [usize; 2],
+    /// Its views are set when it runs.
+    pub shape: conv32::Shape,
+    pub weights: conv32::Weights,
+    pub bounds: Bounds,
+}
+
+/// One image and what each of its channels is multiplied by, from channel `channel` on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Addend {
+    pub image: SlotId,
+    pub channel: usize,
+    pub factor: Vector,
+}
+
+/// A sum of images with an activation, written to some channels of an image.
+#[derive(Debug)]
+pub struct Pointwise {
+    pub terms: Vec<Addend>,
+    pub bias: Vector,
+    pub activation: Activation,
+    pub up: u32,
+    pub output: SlotId,
+    pub channel: usize,
+    /// For int8 outputs.
+    pub quantize: Option<Quantize>,
+}
+
+/// factor · scale, and bias · scale + shift, for the factors and then the bias that `from` holds.
+#[derive(Debug)]
+pub struct Affine {
+    pub factors: Vec<Vector>,
+    pub bias: Vector,
+    pub scale: Option<Vector>,
+    pub shift: Option<Vector>,
+    pub output: SlotId,
+}
+
+#[derive(Debug)]
+pub enum Step {
+    Conv8(Box<Conv8>),
+    Conv32(Box<Conv32>),
+    Pointwise(Box<Pointwise>),
+    /// Fills the ring of an image.
+    Ring(SlotId),
+    Moments(Box<Moments>),
+    Norm(Box<Norm>),
+    FloatNorm(Box<FloatNorm>),
+    Affine(Box<Affine>),
+    /// Channel planes of floats become an image.
+    FromPlanes {
+        tensor: SlotId,
+        at: usize,
+        image: SlotId,
+    },
+    /// An image becomes planes of floats, or of int8 values (`flip`: what a stored cell differs by from the byte of the tensor).
+    ToPlanes {
+        image: SlotId,
+        tensor: SlotId,
+        flip: u8,
+    },
+    #[cfg(feature = "onnx")]
+    Tract(Box<super::tract::TractStep>),
+}
+
+impl Step {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Step::Conv8(_) => "conv int8",
+            Step::Conv32(_) => "conv f32",
+            Step::Pointwise(_) => "pointwise",
+            Step::Ring(_) => "ring",
+            Step::Moments(_) => "moments",
+            Step::Norm(_) => "norm",
+            Step::FloatNorm(_) => "norm f32",
+            Step::Affine(_) => "affine",
+            Step::FromPlanes { .. } => "from planes",
+            Step::ToPlanes { .. } => "to planes",
+            #[cfg(feature = "onnx")]
+            Step::Tract(_) => "tract",
+        }
+    }
+
+    pub fn weights_bytes(&self) -> usize {
+        match self {
+            Step::Conv8(step) => step.kernel.bytes() + size_of_val(&step.scale[..]),
+            Step::Conv32(step) => step.weights.bytes(),
+            _ => 0,
+        }
+    }
+
+    pub fn output(&self) -> SlotId {
+        match self {
+            Step::Conv8(step) => step.output,
+            Step::Conv32(step) => step.output,
+            Step::Pointwise(step) => step.output,
+            Step::Ring(image) => *image,
+            Step::Moments(step) => step.output,
+            Step::Norm(step) => step.output,
+            Step::FloatNorm(step) => step.output,
+            Step::Affine(step) => step.output,
+            Step::FromPlanes { image, .. } => *image,
+            Step::ToPlanes { tensor, .. } => *tensor,
+            #[cfg(feature = "onnx")]
+            Step::Tract(step) => step.output(),
+        }
+    }
+
+    /// Calls `read` with each slot that the step reads.
+    pub fn reads(&self, read: &mut dyn FnMut(SlotId)) {
+        let mut vector = |vector: &Vector| {
+            if let Some(slot) = vector.slot() {
+                read(slot);
+            }
+        };
+        match self {
+            Step::Conv8(step) => read(step.input),
+            Step::Conv32(step) => read(step.input),
+            Step::Pointwise(step) => {
+                step.terms.iter().for_each(|term| vector(&term.factor));
+                vector(&step.bias);
+                step.terms.iter().for_each(|term| read(term.image));
+            }
+            Step::Ring(_) => {}
+            Step::Moments(step) => step.terms.iter().for_each(|(image, _)| read(*image)),
+            Step::Norm(step) => {
+                step.vectors().for_each(vector);
+                read(step.moments);
+            }
+            Step::FloatNorm(step) => {
+                [&step.gain, &step.offset].into_iter().for_each(vector);
+                read(step.image);
+            }
+            Step::Affine(step) => {
+                step.factors.iter().chain([&step.bias]).chain(&step.scale).chain(&step.shift).for_each(vector);
+            }
+            Step::FromPlanes { tensor, .. } => read(*tensor),
+            Step::ToPlanes { image, .. } => read(*image),
+            #[cfg(feature = "onnx")]
+            Step::Tract(step) => step.reads(read),
+        }
+    }
+
+    /// # Errors
+    /// Only steps that tract runs can fail.
+    pub fn run(&self, layout: &Layout<'_>, arena: &mut Arena) -> Result<(), String> {
+        let (rest, own) = arena.split(&layout.ranges[self.output()]);
+        match self {
+            Step::Conv8(step) => step.run(layout, &rest, own),
+            Step::Conv32(step) => step.run(layout, &rest, own),
+            Step::Pointwise(step) => step.run(layout, &rest, own),
+            Step::Ring(image) => {
+                let image = layout.image(*image);
+                let (view, bytes) = (image.view(0, 0, 0), image.element.bytes());
+                let view = View { origin: view.origin * bytes, row: view.row * bytes, pixel: view.pixel * bytes };
+                let Image { height, width, ring, border, .. } = image;
+                ring::fill(own, &Ringed { height, width, ring, view }, 0..height, border);
+            }
+            Step::Moments(step) => step.run(layout, &rest, own),
+            Step::Norm(step) => step.run(layout, &rest, own),
+            Step::FloatNorm(step) => step.run(layout, &rest, own),
+            Step::Affine(step) => step.run(layout, &rest, own),
+            Step::FromPlanes { tensor, at, image } => {
+                from_planes(
+                    &layout.floats(&rest, *tensor)[*at..],
+                    &layout.image(*image),
+                    bytemuck::cast_slice_mut(own),
+                );
+            }
+            Step::ToPlanes { image, flip, .. } => {
+                let (cells, image) = (layout.bytes(&rest, *image), layout.image(*image));
+                match image.element {
+                    Element::Int8 => to_planes(cells, &image, own, |cell| cell ^ flip),
+                    Element::Float => to_planes(
+                        bytemuck::cast_slice::<_, f32>(cells),
+                        &image,
+                        bytemuck::cast_slice_mut(own),
+                        |cell| cell,
+                    ),
+                }
+            }
+            #[cfg(feature = "onnx")]
+            Step::Tract(step) => step.run(layout, &rest, own)?,
+        }
+        Ok(())
+    }
+}
+
+impl Conv8 {
+    fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8]) {
+        let image = layout.image(self.output);
+        let (rows, origin) = (0..image.height, image.view(0, 0, 0).origin);
+        let (epilogue, output) = match &self.end {
+            ConvEnd::Int8 { zero_point, low, high } => {
+                let epilogue = Epilogue::Int8 { scale: &self.scale, zero_point: *zero_point, low: *low, high: *high };
+                (epilogue, Output::Int8(&mut own[origin..]))
+            }
+            ConvEnd::Float { bias } => {
+                let cells: &mut [f32] = bytemuck::cast_slice_mut(own);
+                (Epilogue::Float { scale: &self.scale, bias }, Output::Float(&mut cells[origin..]))
+            }
+        };
+        let cells = layout.bytes(rest, self.input);
+        match &self.kernel {
+            Kernel8::Dense(shape, weights) => conv8::run(shape, weights, cells, rows, epilogue, output),
+            Kernel8::Depthwise(shape, weights) => depthwise8::run(shape, weights, cells, rows, epilogue, output),
+        }
+    }
+}
+
+impl Conv32 {
+    fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8]) {
+        let (from, to) = (layout.image(self.input), layout.image(self.output));
+        let (input, output) = (from.view(self.pad[0], self.pad[1], 0), to.view(0, 0, 0));
+        let shape = conv32::Shape { input, output, ..self.shape };
+        let own: &mut [f32] = bytemuck::cast_slice_mut(own);
+        let cells = layout.floats(rest, self.input);
+        conv32::run(&shape, &self.weights, cells, 0..to.height, self.bounds, &mut own[output.origin..]);
+    }
+}
+
+impl Pointwise {
+    fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8]) {
+        let source = layout.image(self.terms[0].image);
+        let image = layout.image(self.output);
+        let shape = pointwise::Shape {
+            channels: self.bias.channels(),
+            width: source.width,
+            up: self.up,
+            output: image.view(0, 0, self.channel),
+        };
+        let first = Term { cells: Cells::Int8(&[]), view: shape.output, factor: &[] };
+        let mut terms = [first; TERMS];
+        for (term, own) in terms.iter_mut().zip(&self.terms) {
+            let (image, cells) = (layout.image(own.image), layout.bytes(rest, own.image));
+            let cells = match image.element {
+                Element::Int8 => Cells::Int8(cells),
+                Element::Float => Cells::Float(bytemuck::cast_slice(cells)),
+            };
+            *term = Term { cells, view: image.view(0, 0, own.channel), factor: layout.vector(rest, &own.factor) };
+        }
+        let target = match self.quantize {
+            Some(Quantize { per_unit, zero_point, low, high }) => {
+                Target::Int8 { cells: &mut own[shape.output.origin..], per_unit, zero_point, low, high }
+            }
+            None => {
+                let cells: &mut [f32] = bytemuck::cast_slice_mut(own);
+                Target::Float(&mut cells[shape.output.origin..])
+            }
+        };
+        let (terms, bias) = (&terms[..self.terms.len()], layout.vector(rest, &self.bias));
+        pointwise::run(layout.isa, &shape, terms, bias, self.activation, 0..source.height, target);
+    }
+}
+
+impl Affine {
+    fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8]) {
+        let channels = self.bias.channels();
+        let scale = self.scale.as_ref().map(|scale| layout.vector(rest, scale));
+        let shift = self.shift.as_ref().map(|shift| layout.vector(rest, shift));
+        let own: &mut [f32] = bytemuck::cast_slice_mut(own);
+        let last = self.factors.len();
+        for (index, (from, to)) in
+            self.factors.iter().chain([&self.bias]).zip(own.chunks_exact_mut(channels)).enumerate()
+        {
+            for (c, (&from, to)) in layout.vector(rest, from).iter().zip(to).enumerate() {
+                let scaled = scale.map_or(from, |scale| from * scale[c]);
+                *to = shift.filter(|_| index == last).map_or(scaled, |shift| scaled + shift[c]);
+            }
+        }
+    }
+}
+
+fn from_planes(planes: &[f32], image: &Image, cells: &mut [f32]) {
+    let view = image.view(0, 0, 0);
+    for (c, plane) in planes.chunks_exact(image.height * image.width).take(image.channels).enumerate() {
+        for (y, row) in plane.chunks_exact(image.width).enumerate() {
+            let from = view.origin + y * view.row + c;
+            for (cell, &value) in cells[from..].iter_mut().step_by(view.pixel).zip(row) {
+                *cell = value;
+            }
+        }
+    }
+}
+
+fn to_planes<T: Copy>(cells: &[T], image: &Image, planes: &mut [T], value: impl Fn(T) -> T) {
+    let view = image.view(0, 0, 0);
+    for (c, plane) in planes.chunks_exact_mut(image.height * image.width).take(image.channels).enumerate() {
+        for (y, row) in plane.chunks_exact_mut(image.width).enumerate() {
+            let from = view.origin + y * view.row + c;
+            for (&cell, to) in cells[from..].iter().step_by(view.pixel).zip(row) {
+                *to = value(cell);
+            }
+        }
+    }
+}
