@@ -1,8 +1,7 @@
 //! One run of any ONNX model on arrays from an `.npz`, for comparing with other runtimes.
 
 use super::EngineError;
-use super::model::{guarded, innermost};
-use crate::files;
+use super::model::{guarded, innermost, read};
 use npyz::npz::{NpzArchive, NpzWriter};
 use npyz::{DType, NpyFile, Order, TypeChar, WriterBuilder};
 use std::collections::BTreeMap;
@@ -149,8 +148,7 @@ fn write<W: io::Write + io::Seek>(npz: &mut NpzWriter<W>, name: &str, tensor: &T
 /// # Errors
 /// [`EngineError`]: the file, the interface (an input without an array), or the run.
 pub fn infer(path: &Path, arrays: &Arrays) -> Result<Arrays, EngineError> {
-    let bytes =
-        files::read(path, files::MAX_MODEL).map_err(|error| EngineError::Read { model: path.to_owned(), error })?;
+    let bytes = read(path)?;
     let load = |reason| EngineError::Load { model: path.to_owned(), reason };
     let interface = |reason| EngineError::Interface { model: path.to_owned(), reason };
     let run = |reason| EngineError::Run { model: path.to_owned(), reason };

@@ -60,8 +60,7 @@ impl Model {
     /// # Errors
     /// [`EngineError::Read`] and [`EngineError::Load`].
     pub fn load(path: &Path) -> Result<Self, EngineError> {
-        let bytes =
-            files::read(path, files::MAX_MODEL).map_err(|error| EngineError::Read { model: path.to_owned(), error })?;
+        let bytes = read(path)?;
         Self::from_bytes(path, &bytes)
     }
 
@@ -125,6 +124,11 @@ impl Model {
     pub fn operators(&self) -> &[(String, usize)] {
         &self.operators
     }
+}
+
+/// The bytes of a model's file.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, EngineError> {
+    files::read(path, files::MAX_MODEL).map_err(|error| EngineError::Read { model: path.to_owned(), error })
 }
 
 fn names(model: &InferenceModel, outlets: &[OutletId]) -> Vec<String> {

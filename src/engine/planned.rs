@@ -2,10 +2,10 @@
 
 use super::kernel::Isa;
 use super::lower::{Fallback, Lowering};
+use super::model::read;
 use super::onnx::Graph;
 use super::plan::Plan;
 use super::{EngineError, Macs};
-use crate::files;
 use std::path::{Path, PathBuf};
 
 /// An ONNX model, quantized or not, as steps over one arena. What has no step of its own runs through tract inside.
@@ -23,8 +23,7 @@ impl Planned {
     /// # Errors
     /// [`EngineError::Read`], and [`EngineError::Load`] with the node that can't be planned.
     pub fn load(path: &Path, isa: Isa) -> Result<Self, EngineError> {
-        let bytes =
-            files::read(path, files::MAX_MODEL).map_err(|error| EngineError::Read { model: path.to_owned(), error })?;
+        let bytes = read(path)?;
         Self::from_bytes(path, &bytes, isa)
     }
 

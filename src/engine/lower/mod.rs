@@ -264,8 +264,7 @@ impl<'a> Lowering<'a> {
             sides.is_empty() || sides == [channels, 1, 1] || (channels == 1 && sides.iter().all(|&side| side == 1))
         };
         if let Some(value) = self.graph.constants.get(name) {
-            let values = value.cast_to::<f32>().ok()?.into_owned();
-            let values = values.try_as_plain_ram().ok()?.as_slice::<f32>().ok()?.to_vec();
+            let values = self.constant_floats(name)?;
             return flat(value.shape()).then(|| match values[..] {
                 [value] => Vector::Constant(vec![value; channels]),
                 _ => Vector::Constant(values),

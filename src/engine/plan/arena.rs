@@ -30,7 +30,7 @@ impl Arena {
     pub fn split(&mut self, own: &Range<usize>) -> (Rest<'_>, &mut [u8]) {
         let (before, from) = self.bytes_mut().split_at_mut(own.start);
         let (own_bytes, after) = from.split_at_mut(own.len());
-        (Rest { before, after, gap: own.clone().into() }, own_bytes)
+        (Rest { before, after, end: own.end }, own_bytes)
     }
 }
 
@@ -39,30 +39,19 @@ impl Arena {
 pub struct Rest<'a> {
     before: &'a [u8],
     after: &'a [u8],
-    gap: RangeCopy,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct RangeCopy {
-    start: usize,
+    /// Where `after` begins in the arena.
     end: usize,
-}
-
-impl From<Range<usize>> for RangeCopy {
-    fn from(range: Range<usize>) -> Self {
-        RangeCopy { start: range.start, end: range.end }
-    }
 }
 
 impl<'a> Rest<'a> {
     /// # Panics
     /// If `range` touches what is being written: no step of a plan reads what it writes.
     pub fn get(&self, range: &Range<usize>) -> &'a [u8] {
-        if range.end <= self.gap.start {
+        if range.end <= self.before.len() {
             &self.before[range.clone()]
         } else {
-            assert!(range.start >= self.gap.end);
-            &self.after[range.start - self.gap.end..range.end - self.gap.end]
+            assert!(range.start >= self.end);
+            &self.after[range.start - self.end..range.end - self.end]
         }
     }
 }

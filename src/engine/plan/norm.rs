@@ -23,7 +23,7 @@ pub struct Moments {
 impl Moments {
     /// Numbers that it writes.
     pub fn len(terms: usize, channels: usize, span: usize) -> usize {
-        (terms + terms * (terms + 1) / 2) * (channels / span)
+        moments::groups(terms) * (channels / span)
     }
 
     pub fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8]) {
