@@ -8,7 +8,7 @@ use semrx::engine::Planned;
 use semrx::engine::kernel::Isa;
 use serde_json::json;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Plan an ONNX model, run it on random inputs, and say what it takes.
 ///
@@ -27,6 +27,9 @@ pub struct Options {
     /// Instruction set of the kernels; the fastest of this machine if not given
     #[arg(long, value_name = "NAME")]
     isa: Option<String>,
+    /// Say what each step takes, the slowest first
+    #[arg(long, conflicts_with = "json")]
+    steps: bool,
     /// Print the figures as JSON
     #[arg(long)]
     json: bool,
@@ -94,12 +97,36 @@ pub fn run(options: &Options) -> Done {
         plan.arena_bytes(),
         plan.weights_bytes(),
         plan.steps().len(),
-    ))
+    ))?;
+    if options.steps {
+        print(&by_step(&mut model, options.runs)?)?;
+    }
+    Ok(())
+}
+
+/// What each step of the plan takes on average, the slowest first.
+fn by_step(model: &mut Planned, runs: u32) -> Result<String, Failure> {
+    let mut times = vec![Duration::ZERO; model.plan().steps().len()];
+    for _ in 0..runs {
+        fill(model);
+        model.run_timed(&mut times)?;
+    }
+    let mut order: Vec<usize> = (0..times.len()).collect();
+    order.sort_by_key(|&index| std::cmp::Reverse(times[index]));
+    let plan = model.plan();
+    let line = |index: usize| {
+        let micros = times[index].as_secs_f64() * 1e6 / f64::from(runs);
+        format!("{micros:9.1} us  {:10}  {}\n", plan.steps()[index].name(), plan.labels()[index])
+    };
+    Ok(order.into_iter().map(line).collect())
 }
 
 /// Uniform noise with the variance of a unit normal, the same at every run.
 fn fill(model: &mut Planned) {
     for index in 0..model.plan().inputs().len() {
+        if !model.plan().inputs()[index].is_float() {
+            continue;
+        }
         let mut state = index as u32 + 1;
         for value in model.plan_mut().input_mut(index) {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

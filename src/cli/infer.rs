@@ -1,10 +1,12 @@
 //! `semrx infer`: one run of any ONNX model.
 
 use super::Done;
+use super::engine::Engine;
 use super::exit::Failure;
 use super::output::print;
 use clap::Args;
-use semrx::engine::{Arrays, infer};
+use semrx::engine::kernel::Isa;
+use semrx::engine::{Arrays, infer, infer_planned};
 use std::path::PathBuf;
 
 /// Run any ONNX model that semrx can load once, on arrays from an .npz.
@@ -20,6 +22,9 @@ pub struct Options {
     /// Where the outputs go
     #[arg(long, value_name = "FILE.npz")]
     outputs: PathBuf,
+    /// What runs it: the plan, or tract alone
+    #[arg(long, value_enum, default_value_t)]
+    engine: Engine,
     /// Print names and shapes of the outputs as JSON
     #[arg(long)]
     json: bool,
@@ -31,7 +36,10 @@ pub fn run(options: &Options) -> Done {
         return Err(Failure::usage(format!("--outputs {}: is the file of the inputs", options.outputs.display())));
     }
     let arrays = Arrays::read(&options.inputs)?;
-    let results = infer(&options.model, &arrays)?;
+    let results = match options.engine {
+        Engine::Plan => infer_planned(&options.model, &arrays, Isa::best())?,
+        Engine::Tract => infer(&options.model, &arrays)?,
+    };
     results.write(&options.outputs).map_err(Failure::failed)?;
     if options.json {
         let shapes = results.names().map(|name| (name.to_owned(), serde_json::json!(results.shape(name))));

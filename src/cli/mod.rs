@@ -3,6 +3,7 @@
 mod bench;
 mod bundles;
 mod demo;
+mod engine;
 mod eval;
 mod exit;
 mod infer;

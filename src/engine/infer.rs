@@ -1,12 +1,14 @@
 //! One run of any ONNX model on arrays from an `.npz`, for comparing with other runtimes.
 
-use super::EngineError;
+use super::kernel::Isa;
 use super::model::{guarded, innermost, read};
+use super::{Bound, EngineError, Fact, Planned};
 use npyz::npz::{NpzArchive, NpzWriter};
 use npyz::{DType, NpyFile, Order, TypeChar, WriterBuilder};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::tract_hir::infer::Factoid;
@@ -197,6 +199,49 @@ pub fn infer(path: &Path, arrays: &Arrays) -> Result<Arrays, EngineError> {
     let results = guarded(|| plan.run(values)).map_err(run)?;
     let results = results.into_iter().map(TValue::into_tensor);
     Ok(Arrays(outputs.into_iter().zip(results).collect()))
+}
+
+/// As [`infer`], on a plan for `isa`. Where an operator wants what is an input here to be constant, all inputs but the first are.
+///
+/// # Errors
+/// As `infer`.
+pub fn infer_planned(path: &Path, arrays: &Arrays, isa: Isa) -> Result<Arrays, EngineError> {
+    let bytes = read(path)?;
+    let load = |reason| EngineError::Load { model: path.to_owned(), reason };
+    let interface = |reason| EngineError::Interface { model: path.to_owned(), reason };
+    let run = |reason| EngineError::Run { model: path.to_owned(), reason };
+    let model = guarded(|| tract_onnx::onnx().proto_model_for_read(&mut &bytes[..])).map_err(load)?;
+    let graph = model.graph.as_ref().ok_or_else(|| load("it holds no graph".into()))?;
+    let is_constant = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
+    let (mut bound, mut constants) = (Bound::default(), HashMap::new());
+    for (index, name) in graph.input.iter().map(|input| &input.name).filter(|name| !is_constant(name)).enumerate() {
+        let tensor = arrays.input(name).ok_or_else(|| {
+            let has: Vec<_> = arrays.names().collect();
+            interface(format!("input {name:?} has no array in:{name} or {name}; the .npz holds {}", has.join(", ")))
+        })?;
+        bound.facts.insert(name.clone(), Fact { datum_type: tensor.datum_type(), shape: tensor.shape().to_vec() });
+        if index > 0 {
+            constants.insert(name.clone(), Arc::new(tensor.clone()));
+        }
+    }
+    let mut planned = Planned::from_bytes(path, &bytes, isa, &bound)
+        .or_else(|_| Planned::from_bytes(path, &bytes, isa, &Bound { constants, ..bound }))?;
+    for index in 0..planned.plan().inputs().len() {
+        let name = planned.plan().inputs()[index].name.clone();
+        let tensor = arrays.input(&name).ok_or_else(|| interface(format!("input {name:?} has no array")))?;
+        planned.plan_mut().input_bytes_mut(index).copy_from_slice(tensor.as_bytes());
+    }
+    planned.run()?;
+    let mut results = BTreeMap::new();
+    for (index, port) in planned.plan().outputs().iter().enumerate() {
+        let value = || -> TractResult<Tensor> {
+            let mut tensor = Tensor::zero_dt(port.datum_type.parse()?, &port.shape)?;
+            tensor.try_as_plain_ram_mut()?.as_bytes_mut().copy_from_slice(planned.plan().output_bytes(index));
+            Ok(tensor)
+        };
+        results.insert(port.name.clone(), value().map_err(|error| run(innermost(&error)))?);
+    }
+    Ok(Arrays(results))
 }
 
 fn label(model: &InferenceModel, outlet: OutletId) -> String {

@@ -20,11 +20,13 @@ mod session;
 #[cfg(feature = "onnx")]
 pub use error::EngineError;
 #[cfg(feature = "onnx")]
-pub use infer::{Arrays, NpzError, infer};
+pub use infer::{Arrays, NpzError, infer, infer_planned};
 #[cfg(feature = "onnx")]
 pub use lower::Fallback;
 #[cfg(feature = "onnx")]
 pub use model::{Macs, Model, Port};
+#[cfg(feature = "onnx")]
+pub use onnx::{Bound, Fact};
 #[cfg(feature = "onnx")]
 pub use planned::Planned;
 #[cfg(feature = "onnx")]

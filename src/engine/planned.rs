@@ -1,12 +1,13 @@
 //! A model on its plan.
 
 use super::kernel::Isa;
-use super::lower::{Fallback, Lowering};
+use super::lower::{Fallback, Lowered, lower};
 use super::model::read;
-use super::onnx::Graph;
+use super::onnx::{Bound, Graph};
 use super::plan::Plan;
 use super::{EngineError, Macs};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// An ONNX model, quantized or not, as steps over one arena. What has no step of its own runs through tract inside.
 #[derive(Debug)]
@@ -24,26 +25,18 @@ impl Planned {
     /// [`EngineError::Read`], and [`EngineError::Load`] with the node that can't be planned.
     pub fn load(path: &Path, isa: Isa) -> Result<Self, EngineError> {
         let bytes = read(path)?;
-        Self::from_bytes(path, &bytes, isa)
+        Self::from_bytes(path, &bytes, isa, &Bound::default())
     }
 
-    /// Plans an ONNX model in memory; `path` names it in errors.
+    /// Plans an ONNX model in memory, with what is known of its inputs; `path` names it in errors.
     ///
     /// # Errors
     /// [`EngineError::Load`].
-    pub fn from_bytes(path: &Path, bytes: &[u8], isa: Isa) -> Result<Self, EngineError> {
-        let lower = || {
-            let graph = Graph::read(bytes)?;
-            let (draft, fallbacks, macs) = Lowering::new(&graph, isa).lower()?;
-            for port in draft.inputs.iter().chain(&draft.outputs) {
-                if port.datum_type != "F32" {
-                    return Err(format!("{:?} holds {}; plans take and give float32", port.name, port.datum_type));
-                }
-            }
-            Ok((Plan::new(draft, isa), fallbacks, macs))
-        };
-        let (plan, fallbacks, macs) = lower().map_err(|reason| EngineError::Load { model: path.to_owned(), reason })?;
-        Ok(Planned { path: path.to_owned(), plan, fallbacks, macs })
+    pub fn from_bytes(path: &Path, bytes: &[u8], isa: Isa, bound: &Bound) -> Result<Self, EngineError> {
+        let load = |reason| EngineError::Load { model: path.to_owned(), reason };
+        let Lowered { draft, fallbacks, macs } =
+            Graph::read(bytes, bound).and_then(|graph| lower(&graph, isa)).map_err(load)?;
+        Ok(Planned { path: path.to_owned(), plan: Plan::new(draft, isa), fallbacks, macs })
     }
 
     pub fn path(&self) -> &Path {
@@ -67,6 +60,14 @@ impl Planned {
     /// Multiply-accumulates of its convolutions in one run; those that run through tract are not counted.
     pub fn macs(&self) -> Macs {
         self.macs
+    }
+
+    /// [`Planned::run`], which adds to `times` what each step of the plan took.
+    ///
+    /// # Errors
+    /// [`EngineError::Run`].
+    pub fn run_timed(&mut self, times: &mut [Duration]) -> Result<(), EngineError> {
+        self.plan.run_timed(times).map_err(|reason| EngineError::Run { model: self.path.clone(), reason })
     }
 
     /// Runs it on what its inputs hold, which is gone afterwards.

@@ -74,6 +74,44 @@ pub fn silu(x: f32) -> f32 {
     at_least(x, -LIMIT) / one_plus_exp_of_minus(x)
 }
 
+/// ln x to 2 units in the last place: −∞ of 0, a NaN of what is below, ∞ of ∞. Polynomial of the Cephes library (Moshier), logf.c.
+#[inline(always)]
+pub fn log(x: f32) -> f32 {
+    // Numbers below 2^−126 have fewer bits: 2^23 times as large they are like all others.
+    let tiny = x < f32::MIN_POSITIVE;
+    let normal = if tiny { x * 8_388_608.0 } else { x };
+    // Mantissa in √½..√2, and the exponent to it.
+    let bits = normal.to_bits().wrapping_sub(SQRT_HALF);
+    let exponent = ((bits as i32) >> 23) as f32 - if tiny { 23.0 } else { 0.0 };
+    let m = f32::from_bits((bits & 0x007f_ffff) + SQRT_HALF) - 1.0;
+    let mut sum = LOG[0];
+    for c in &LOG[1..] {
+        sum = sum.mul_add(m, *c);
+    }
+    let square = m * m;
+    let small = (sum * m).mul_add(square, exponent * LN_2_LOW);
+    let result = exponent.mul_add(LN_2_HIGH, square.mul_add(-0.5, small) + m);
+    let result = if x == f32::INFINITY { x } else { result };
+    let result = if x > 0.0 { result } else { f32::NAN };
+    if x == 0.0 { f32::NEG_INFINITY } else { result }
+}
+
+/// The bits of √½.
+const SQRT_HALF: u32 = 0x3f35_04f3;
+
+/// ln(1 + m) = m − m² / 2 + m³ · Σ of `LOG`[k] · m^(8 − k).
+const LOG: [f32; 9] = [
+    7.037_683_6e-2,
+    -0.115_146_1,
+    0.116_769_984,
+    -0.124_201_41,
+    0.142_493_23,
+    -0.166_680_57,
+    0.200_007_15,
+    -0.249_999_94,
+    0.333_333_3,
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +119,17 @@ mod tests {
     /// Every `step`-th float with a magnitude from 2^−30 to 2^7, of both signs.
     fn floats(step: usize) -> impl Iterator<Item = f32> {
         (0x3080_0000_u32..0x4300_0000).step_by(step).map(f32::from_bits).flat_map(|x| [x, -x])
+    }
+
+    #[test]
+    fn log_is_right_to_two_units_in_the_last_place() {
+        for x in (1..0x7f80_0000_u32).step_by(9973).map(f32::from_bits).chain([1.0, f32::MIN_POSITIVE, f32::MAX]) {
+            let exact = f64::from(x).ln();
+            let unit = f64::from((exact.abs() as f32).next_up()) - f64::from(exact.abs() as f32);
+            assert!((f64::from(log(x)) - exact).abs() <= 2.0 * unit, "{x:e}: {} and {exact}", log(x));
+        }
+        assert_eq!((log(0.0), log(-0.0), log(f32::INFINITY)), (f32::NEG_INFINITY, f32::NEG_INFINITY, f32::INFINITY));
+        assert!(log(-1.0).is_nan() && log(f32::NAN).is_nan());
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod moments;
 pub mod pointwise;
 pub mod ring;
 pub mod table8;
+pub mod tensor;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(target_arch = "x86_64")]

@@ -8,7 +8,7 @@ use crate::engine::kernel::conv8::{Shape, Weights};
 use crate::engine::kernel::conv32::{self, Bounds};
 use crate::engine::kernel::depthwise8;
 use crate::engine::onnx::Node;
-use crate::engine::plan::slot::{Element, Slot, SlotId};
+use crate::engine::plan::slot::{Element, SlotId};
 use crate::engine::plan::step::{Conv8, Conv32, ConvEnd, Kernel8, Step};
 use std::rc::Rc;
 
@@ -31,15 +31,6 @@ pub struct Sums {
     unit: Rc<Vec<f32>>,
     low: f32,
     high: f32,
-}
-
-/// A convolution whose step stands before the `before`-th of the others.
-pub struct Pending {
-    pub before: usize,
-    sums: Sums,
-    output: SlotId,
-    scale: Vec<f32>,
-    end: ConvEnd,
 }
 
 impl Sums {
@@ -171,13 +162,15 @@ impl Lowering<'_> {
             return Ok(false);
         };
         let output = self.image_slot([outputs, height, width], Element::Float, 0);
-        let nowhere = View { origin: 0, row: 0, pixel: 0 };
-        let shape = conv32::Shape { taps, stride, dilation, depth, outputs, width, input: nowhere, output: nowhere };
-        let weights = conv32::Weights::pack(self.isa, &shape, &ordered(&values, depth, taps_y * taps_x), &bias);
         let relu = self.only_reader(node.output()).is_some_and(|reader| reader.op() == "Relu");
         let bounds = if relu { Bounds { low: 0.0, ..Bounds::NONE } } else { Bounds::NONE };
-        let step = Conv32 { input: image, output, pad, shape, weights, bounds };
-        self.draft.steps.push(Step::Conv32(Box::new(step)));
+        if !self.trial {
+            let (input, to) = (self.image(image).view(pad[0], pad[1], 0), self.image(output).view(0, 0, 0));
+            let shape = conv32::Shape { taps, stride, dilation, depth, outputs, width, input, output: to };
+            let weights = conv32::Weights::pack(self.isa, &shape, &ordered(&values, depth, taps_y * taps_x), &bias);
+            let step = Conv32 { input: image, output, rows: height, shape, weights, bounds };
+            self.draft.steps.push(Step::Conv32(Box::new(step)));
+        }
         self.macs.float += (height * width * outputs * depth * taps_y * taps_x) as u64;
         if relu {
             self.bounded.insert(node.output().to_owned());
@@ -263,18 +256,14 @@ impl Lowering<'_> {
             _ => [pads[0], pads[1]],
         };
         let ring = (0..2).map(|axis| pad[axis].max(short(axis).saturating_sub(pad[axis]))).max().unwrap_or(0);
-        if let Slot::Image(image) = &mut self.draft.slots[image] {
-            image.ring = image.ring.max(ring);
-        }
+        self.rings[image] = self.rings[image].max(ring);
         Some(Geometry { stride, dilation, pad })
     }
 
     fn end(&mut self, sums: &Sums, output: SlotId, scale: Vec<f32>, end: ConvEnd) {
-        self.convs.push(Pending { before: self.draft.steps.len(), sums: sums.clone(), output, scale, end });
-    }
-
-    pub(super) fn conv_step(&self, pending: Pending) -> Step {
-        let Pending { sums, output, scale, end, .. } = pending;
+        if self.trial {
+            return;
+        }
         let input = self.image(sums.input).view(sums.pad[0], sums.pad[1], 0);
         let shape = Shape { input, output: self.image(output).view(0, 0, 0), ..sums.shape };
         let kernel = if sums.depthwise {
@@ -286,7 +275,7 @@ impl Lowering<'_> {
             let real = sums.weights.len() / (shape.outputs * shape.taps[0] * shape.taps[1]);
             Kernel8::Dense(shape, Weights::pack(self.isa, &shape, real, &sums.weights, &sums.offset))
         };
-        Step::Conv8(Box::new(Conv8 { input: sums.input, output, kernel, scale, end }))
+        self.draft.steps.push(Step::Conv8(Box::new(Conv8 { input: sums.input, output, kernel, scale, end })));
     }
 
     pub(super) fn end_int8(&mut self, sums: &Sums, grid: Grid) -> SlotId {

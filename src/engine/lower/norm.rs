@@ -11,9 +11,11 @@ use std::rc::Rc;
 impl Lowering<'_> {
     /// On [1, groups, anything]: exporters write group normalization so.
     pub(super) fn instance_norm(&mut self, node: &Node) -> Found {
-        let Some(Form::Real(real, shape)) = node.input(0).and_then(|name| self.forms.get(name)).cloned() else {
-            return Ok(false);
-        };
+        let input = node.input(0).ok_or("has no input")?;
+        if !matches!(self.forms.get(input), Some(Form::Real(..))) {
+            self.real(input);
+        }
+        let Some(Form::Real(real, shape)) = self.forms.get(input).cloned() else { return Ok(false) };
         let constant = |index: usize| node.input(index).and_then(|name| self.constant_floats(name));
         let (Some(gain), Some(offset)) = (constant(1), constant(2)) else { return Ok(false) };
         let groups = shape[1];

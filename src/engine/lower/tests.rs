@@ -1,6 +1,6 @@
 //! Small networks, planned and run, beside the same file run by tract in f32.
 
-use super::super::{Model, Planned, Session};
+use super::super::{Bound, Model, Planned, Session};
 use crate::engine::kernel::Isa;
 use crate::engine::kernel::testing::Random;
 use std::path::Path;
@@ -200,7 +200,7 @@ fn noise() -> Vec<f32> {
 }
 
 fn planned(file: &[u8], isa: Isa) -> (Planned, Vec<f32>) {
-    let mut planned = Planned::from_bytes(Path::new("test.onnx"), file, isa).unwrap();
+    let mut planned = Planned::from_bytes(Path::new("test.onnx"), file, isa, &Bound::default()).unwrap();
     let mut output = Vec::new();
     for _ in 0..2 {
         planned.plan_mut().input_mut(0).copy_from_slice(&noise());
@@ -266,7 +266,9 @@ fn what_cannot_be_planned_is_an_error_that_names_the_node() {
         writer.graph.input = Writer::ports(&["x"], &SHAPE);
         let output = write(&mut writer);
         writer.graph.output = Writer::ports(&[&output], &SHAPE);
-        Planned::from_bytes(Path::new("test.onnx"), &writer.file(), Isa::Scalar).unwrap_err().to_string()
+        Planned::from_bytes(Path::new("test.onnx"), &writer.file(), Isa::Scalar, &Bound::default())
+            .unwrap_err()
+            .to_string()
     };
     for scale in [0.0, -1.0, f32::NAN, f32::INFINITY] {
         let error = refused(&|writer| writer.quantized("x", scale, 0));

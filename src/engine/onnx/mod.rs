@@ -81,12 +81,21 @@ pub struct Graph {
     pub imports: pb::ModelProto,
 }
 
+/// What is known of a model's inputs beyond its file.
+#[derive(Debug, Clone, Default)]
+pub struct Bound {
+    /// Type and shape of the tensor that an input will get.
+    pub facts: HashMap<String, Fact>,
+    /// Inputs that are always the same.
+    pub constants: HashMap<String, Arc<Tensor>>,
+}
+
 impl Graph {
-    /// Reads a model whose first input dimension, where it is open, is 1.
+    /// Reads a model. An open dimension of an input is what `bound` says, else, if it is the first, 1.
     ///
     /// # Errors
     /// What is wrong, with the name of the input, the initializer or the node.
-    pub fn read(bytes: &[u8]) -> Result<Self, String> {
+    pub fn read(bytes: &[u8], bound: &Bound) -> Result<Self, String> {
         if bytes.is_empty() {
             return Err("the file is empty".into());
         }
@@ -95,13 +104,13 @@ impl Graph {
         if graph.node.len() > MAX_NODES {
             return Err(format!("{} nodes, {MAX_NODES} are the most that are read", graph.node.len()));
         }
-        let mut constants = HashMap::new();
+        let mut constants = bound.constants.clone();
         for tensor in &graph.initializer {
             constants.insert(tensor.name.clone(), Arc::new(constant(tensor)?));
         }
         let (mut inputs, mut facts) = (Vec::new(), HashMap::new());
         for input in graph.input.iter().filter(|input| !constants.contains_key(&input.name)) {
-            facts.insert(input.name.clone(), declared(input)?);
+            facts.insert(input.name.clone(), declared(input, bound.facts.get(&input.name))?);
             inputs.push(input.name.clone());
         }
         let outputs: Vec<String> = graph.output.iter().map(|output| output.name.clone()).collect();
@@ -221,7 +230,7 @@ fn constant(tensor: &pb::TensorProto) -> Result<Tensor, String> {
     .map_err(failed)
 }
 
-fn declared(input: &pb::ValueInfoProto) -> Result<Fact, String> {
+fn declared(input: &pb::ValueInfoProto, bound: Option<&Fact>) -> Result<Fact, String> {
     let failed = |reason: &str| format!("input {:?}: {reason}", input.name);
     let Some(pb::type_proto::Value::TensorType(declared)) =
         input.r#type.as_ref().and_then(|declared| declared.value.as_ref())
@@ -234,11 +243,19 @@ fn declared(input: &pb::ValueInfoProto) -> Result<Fact, String> {
     let dims = declared.shape.as_ref().ok_or_else(|| failed("has no shape"))?;
     let mut shape = Vec::new();
     for (axis, dim) in dims.dim.iter().enumerate() {
+        let open = bound.and_then(|bound| bound.shape.get(axis).copied());
         shape.push(match &dim.value {
             Some(pb::tensor_shape_proto::dimension::Value::DimValue(side)) if *side > 0 => *side as usize,
+            _ if open.is_some() => open.unwrap_or(1),
             _ if axis == 0 => 1,
             _ => return Err(failed(&format!("dimension {axis} is open: export the model with fixed shapes"))),
         });
+    }
+    if let Some(bound) = bound.filter(|bound| bound.shape != shape || bound.datum_type != datum_type) {
+        return Err(failed(&format!(
+            "is {datum_type:?}{shape:?}, the array is {:?}{:?}",
+            bound.datum_type, bound.shape
+        )));
     }
     match shape.iter().try_fold(1usize, |all, &side| all.checked_mul(side)) {
         Some(elements) if elements <= MAX_ELEMENTS => Ok(Fact { datum_type, shape }),

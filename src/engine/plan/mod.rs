@@ -4,6 +4,7 @@ pub mod arena;
 pub mod norm;
 pub mod slot;
 pub mod step;
+pub mod tensor;
 #[cfg(feature = "onnx")]
 pub mod tract;
 
@@ -11,6 +12,7 @@ use crate::engine::kernel::Isa;
 use arena::{Arena, Lease};
 use slot::{Slot, SlotId};
 use std::ops::Range;
+use std::time::{Duration, Instant};
 use step::{Layout, Step};
 
 /// An input or an output of a plan, in the order of its shape.
@@ -23,16 +25,13 @@ pub struct Port {
     pub slot: SlotId,
     /// First byte in the slot.
     pub at: usize,
+    /// That it takes.
+    pub bytes: usize,
 }
 
 impl Port {
-    /// Floats that it takes.
-    pub fn len(&self) -> usize {
-        self.shape.iter().product()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub fn is_float(&self) -> bool {
+        self.datum_type == "F32"
     }
 }
 
@@ -41,6 +40,8 @@ impl Port {
 pub struct Draft {
     pub slots: Vec<Slot>,
     pub steps: Vec<Step>,
+    /// For each step the node that asked for it.
+    pub labels: Vec<String>,
     pub inputs: Vec<Port>,
     pub outputs: Vec<Port>,
 }
@@ -52,6 +53,7 @@ pub struct Plan {
     slots: Vec<Slot>,
     ranges: Vec<Range<usize>>,
     steps: Vec<Step>,
+    labels: Vec<String>,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
     arena: Arena,
@@ -60,7 +62,7 @@ pub struct Plan {
 impl Plan {
     /// Places every slot in the arena.
     pub fn new(draft: Draft, isa: Isa) -> Self {
-        let Draft { slots, steps, inputs, outputs } = draft;
+        let Draft { slots, steps, labels, inputs, outputs } = draft;
         let mut leases: Vec<Lease> =
             slots.iter().map(|slot| Lease { bytes: slot.bytes(), first: usize::MAX, last: 0 }).collect();
         let mut touch = |slot: SlotId, index: usize| {
@@ -75,7 +77,7 @@ impl Plan {
         outputs.iter().for_each(|output| touch(output.slot, steps.len()));
         let (offsets, bytes) = arena::place(&leases);
         let ranges = offsets.iter().zip(&slots).map(|(&from, slot)| from..from + slot.bytes()).collect();
-        Plan { isa, slots, ranges, steps, inputs, outputs, arena: Arena::new(bytes) }
+        Plan { isa, slots, ranges, steps, labels, inputs, outputs, arena: Arena::new(bytes) }
     }
 
     pub fn isa(&self) -> Isa {
@@ -94,6 +96,11 @@ impl Plan {
         &self.steps
     }
 
+    /// The node of the model that each step works for.
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
     /// Weights and other constants of the kernels, in bytes.
     pub fn weights_bytes(&self) -> usize {
         self.steps.iter().map(Step::weights_bytes).sum()
@@ -103,18 +110,36 @@ impl Plan {
         self.arena.bytes().len()
     }
 
-    /// The floats of input `index`, to be written before a run.
-    pub fn input_mut(&mut self, index: usize) -> &mut [f32] {
+    /// The bytes of input `index`, to be written before a run.
+    pub fn input_bytes_mut(&mut self, index: usize) -> &mut [u8] {
         let port = &self.inputs[index];
         let from = self.ranges[port.slot].start + port.at;
-        bytemuck::cast_slice_mut(&mut self.arena.bytes_mut()[from..from + port.len() * 4])
+        &mut self.arena.bytes_mut()[from..from + port.bytes]
+    }
+
+    /// The bytes of output `index`, as the last run left them.
+    pub fn output_bytes(&self, index: usize) -> &[u8] {
+        let port = &self.outputs[index];
+        let from = self.ranges[port.slot].start + port.at;
+        &self.arena.bytes()[from..from + port.bytes]
+    }
+
+    /// The floats of input `index`, to be written before a run.
+    ///
+    /// # Panics
+    /// If it holds no float32.
+    pub fn input_mut(&mut self, index: usize) -> &mut [f32] {
+        assert!(self.inputs[index].is_float());
+        bytemuck::cast_slice_mut(self.input_bytes_mut(index))
     }
 
     /// The floats of output `index`, as the last run left them.
+    ///
+    /// # Panics
+    /// If it holds no float32.
     pub fn output(&self, index: usize) -> &[f32] {
-        let port = &self.outputs[index];
-        let from = self.ranges[port.slot].start + port.at;
-        bytemuck::cast_slice(&self.arena.bytes()[from..from + port.len() * 4])
+        assert!(self.outputs[index].is_float());
+        bytemuck::cast_slice(self.output_bytes(index))
     }
 
     /// Runs every step on what the inputs hold; they hold nothing of use afterwards.
@@ -123,9 +148,20 @@ impl Plan {
     /// What tract says of a step that it runs.
     pub fn run(&mut self) -> Result<(), String> {
         let layout = Layout { isa: self.isa, slots: &self.slots, ranges: &self.ranges };
-        for step in &self.steps {
+        self.steps.iter().try_for_each(|step| step.run(&layout, &mut self.arena))
+    }
+
+    /// [`Plan::run`], which adds to `times` what each step took.
+    ///
+    /// # Errors
+    /// As `run`.
+    pub fn run_timed(&mut self, times: &mut [Duration]) -> Result<(), String> {
+        let layout = Layout { isa: self.isa, slots: &self.slots, ranges: &self.ranges };
+        self.steps.iter().zip(times).try_for_each(|(step, time)| {
+            let start = Instant::now();
             step.run(&layout, &mut self.arena)?;
-        }
-        Ok(())
+            *time += start.elapsed();
+            Ok(())
+        })
     }
 }

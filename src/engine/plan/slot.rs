@@ -3,6 +3,9 @@
 use crate::engine::kernel::{SLACK, View};
 use std::ops::Range;
 
+/// Bytes behind a tensor that kernels may read.
+const TENSOR_SLACK: usize = 64;
+
 /// Index of a slot in its plan.
 pub type SlotId = usize;
 
@@ -70,7 +73,7 @@ impl Slot {
     pub fn bytes(&self) -> usize {
         match self {
             Slot::Image(image) => image.bytes(),
-            Slot::Tensor { bytes } => *bytes,
+            Slot::Tensor { bytes } => bytes + TENSOR_SLACK,
         }
     }
 }

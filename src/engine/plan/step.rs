@@ -3,6 +3,7 @@
 use super::arena::{Arena, Rest};
 use super::norm::{FloatNorm, Moments, Norm};
 use super::slot::{Element, Image, Slot, SlotId, Vector};
+use super::tensor::TensorStep;
 use crate::engine::kernel::conv8::{self, Epilogue, Output};
 use crate::engine::kernel::conv32::{self, Bounds};
 use crate::engine::kernel::depthwise8;
@@ -88,9 +89,8 @@ pub enum ConvEnd {
 pub struct Conv32 {
     pub input: SlotId,
     pub output: SlotId,
-    /// Rows above and columns left of the border that the first output reads.
-    pub pad: [usize; 2],
-    /// Its views are set when it runs.
+    /// Of the output.
+    pub rows: usize,
     pub shape: conv32::Shape,
     pub weights: conv32::Weights,
     pub bounds: Bounds,
@@ -138,18 +138,7 @@ pub enum Step {
     Norm(Box<Norm>),
     FloatNorm(Box<FloatNorm>),
     Affine(Box<Affine>),
-    /// Channel planes of floats become an image.
-    FromPlanes {
-        tensor: SlotId,
-        at: usize,
-        image: SlotId,
-    },
-    /// An image becomes planes of floats, or of int8 values (`flip`: what a stored cell differs by from the byte of the tensor).
-    ToPlanes {
-        image: SlotId,
-        tensor: SlotId,
-        flip: u8,
-    },
+    Tensor(Box<TensorStep>),
     #[cfg(feature = "onnx")]
     Tract(Box<super::tract::TractStep>),
 }
@@ -165,8 +154,7 @@ impl Step {
             Step::Norm(_) => "norm",
             Step::FloatNorm(_) => "norm f32",
             Step::Affine(_) => "affine",
-            Step::FromPlanes { .. } => "from planes",
-            Step::ToPlanes { .. } => "to planes",
+            Step::Tensor(step) => step.name(),
             #[cfg(feature = "onnx")]
             Step::Tract(_) => "tract",
         }
@@ -176,6 +164,7 @@ impl Step {
         match self {
             Step::Conv8(step) => step.kernel.bytes() + size_of_val(&step.scale[..]),
             Step::Conv32(step) => step.weights.bytes(),
+            Step::Tensor(step) => step.weights_bytes(),
             _ => 0,
         }
     }
@@ -190,8 +179,7 @@ impl Step {
             Step::Norm(step) => step.output,
             Step::FloatNorm(step) => step.output,
             Step::Affine(step) => step.output,
-            Step::FromPlanes { image, .. } => *image,
-            Step::ToPlanes { tensor, .. } => *tensor,
+            Step::Tensor(step) => step.output(),
             #[cfg(feature = "onnx")]
             Step::Tract(step) => step.output(),
         }
@@ -225,8 +213,7 @@ impl Step {
             Step::Affine(step) => {
                 step.factors.iter().chain([&step.bias]).chain(&step.scale).chain(&step.shift).for_each(vector);
             }
-            Step::FromPlanes { tensor, .. } => read(*tensor),
-            Step::ToPlanes { image, .. } => read(*image),
+            Step::Tensor(step) => step.reads(read),
             #[cfg(feature = "onnx")]
             Step::Tract(step) => step.reads(read),
         }
@@ -251,25 +238,7 @@ impl Step {
             Step::Norm(step) => step.run(layout, &rest, own),
             Step::FloatNorm(step) => step.run(layout, &rest, own),
             Step::Affine(step) => step.run(layout, &rest, own),
-            Step::FromPlanes { tensor, at, image } => {
-                from_planes(
-                    &layout.floats(&rest, *tensor)[*at..],
-                    &layout.image(*image),
-                    bytemuck::cast_slice_mut(own),
-                );
-            }
-            Step::ToPlanes { image, flip, .. } => {
-                let (cells, image) = (layout.bytes(&rest, *image), layout.image(*image));
-                match image.element {
-                    Element::Int8 => to_planes(cells, &image, own, |cell| cell ^ flip),
-                    Element::Float => to_planes(
-                        bytemuck::cast_slice::<_, f32>(cells),
-                        &image,
-                        bytemuck::cast_slice_mut(own),
-                        |cell| cell,
-                    ),
-                }
-            }
+            Step::Tensor(step) => step.run(layout, &rest, own),
             #[cfg(feature = "onnx")]
             Step::Tract(step) => step.run(layout, &rest, own)?,
         }
@@ -301,12 +270,9 @@ impl Conv8 {
 
 impl Conv32 {
     fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8]) {
-        let (from, to) = (layout.image(self.input), layout.image(self.output));
-        let (input, output) = (from.view(self.pad[0], self.pad[1], 0), to.view(0, 0, 0));
-        let shape = conv32::Shape { input, output, ..self.shape };
         let own: &mut [f32] = bytemuck::cast_slice_mut(own);
-        let cells = layout.floats(rest, self.input);
-        conv32::run(&shape, &self.weights, cells, 0..to.height, self.bounds, &mut own[output.origin..]);
+        let (cells, to) = (layout.floats(rest, self.input), &mut own[self.shape.output.origin..]);
+        conv32::run(&self.shape, &self.weights, cells, 0..self.rows, self.bounds, to);
     }
 }
 
@@ -357,30 +323,6 @@ impl Affine {
             for (c, (&from, to)) in layout.vector(rest, from).iter().zip(to).enumerate() {
                 let scaled = scale.map_or(from, |scale| from * scale[c]);
                 *to = shift.filter(|_| index == last).map_or(scaled, |shift| scaled + shift[c]);
-            }
-        }
-    }
-}
-
-fn from_planes(planes: &[f32], image: &Image, cells: &mut [f32]) {
-    let view = image.view(0, 0, 0);
-    for (c, plane) in planes.chunks_exact(image.height * image.width).take(image.channels).enumerate() {
-        for (y, row) in plane.chunks_exact(image.width).enumerate() {
-            let from = view.origin + y * view.row + c;
-            for (cell, &value) in cells[from..].iter_mut().step_by(view.pixel).zip(row) {
-                *cell = value;
-            }
-        }
-    }
-}
-
-fn to_planes<T: Copy>(cells: &[T], image: &Image, planes: &mut [T], value: impl Fn(T) -> T) {
-    let view = image.view(0, 0, 0);
-    for (c, plane) in planes.chunks_exact_mut(image.height * image.width).take(image.channels).enumerate() {
-        for (y, row) in plane.chunks_exact_mut(image.width).enumerate() {
-            let from = view.origin + y * view.row + c;
-            for (&cell, to) in cells[from..].iter().step_by(view.pixel).zip(row) {
-                *to = value(cell);
             }
         }
     }

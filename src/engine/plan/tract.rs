@@ -8,16 +8,16 @@ use std::fmt;
 use std::sync::Arc;
 use tract_onnx::prelude::*;
 
-/// A tensor of the arena: the part of a slot from byte `at` on.
+/// A tensor of the arena in one piece: the part of a slot from byte `at` on.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct Dense {
     pub slot: SlotId,
     pub at: usize,
     pub datum_type: DatumType,
     pub shape: Vec<usize>,
 }
 
-impl Place {
+impl Dense {
     pub fn bytes(&self) -> usize {
         self.shape.iter().product::<usize>() * self.datum_type.size_of()
     }
@@ -26,10 +26,10 @@ impl Place {
 pub struct TractStep {
     pub label: String,
     pub runnable: Arc<TypedRunnableModel>,
-    pub inputs: Vec<Place>,
+    pub inputs: Vec<Dense>,
     /// Which output of the node, and where it goes.
     pub result: usize,
-    pub to: Place,
+    pub to: Dense,
 }
 
 impl fmt::Debug for TractStep {

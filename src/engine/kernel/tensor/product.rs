@@ -1,0 +1,149 @@
+//! Products of float matrices.
+//!
+//! y[m, n] starts as bias[n] (or 0), and becomes mul_add(a[m, k], b[k, n], y) for each k in order.
+
+use crate::engine::kernel::Isa;
+
+/// Columns of b and y are multiples of it, the last of them not of use.
+pub const COLUMNS: usize = 16;
+/// Rows that are computed together.
+const ROWS: usize = 4;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    pub rows: usize,
+    /// Columns of use.
+    pub columns: usize,
+    pub depth: usize,
+    /// From a row of a to the next, and from a k to the next.
+    pub a: [usize; 2],
+    /// From a k of b to the next; columns lie end to end.
+    pub b: usize,
+    /// From a row of y to the next; columns lie end to end.
+    pub y: usize,
+}
+
+/// `bias` is empty, or has an element for each column. Columns of `b` may be read up to the next multiple of [`COLUMNS`].
+///
+/// # Panics
+/// If a slice is too short for what the shape says.
+pub fn run(isa: Isa, shape: &Shape, a: &[f32], b: &[f32], bias: &[f32], y: &mut [f32]) {
+    match isa {
+        // SAFETY: the instruction set was found on this machine.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => unsafe { avx2(shape, a, b, bias, y) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => unsafe { avx512(shape, a, b, bias, y) },
+        _ => body(shape, a, b, bias, y),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn avx2(shape: &Shape, a: &[f32], b: &[f32], bias: &[f32], y: &mut [f32]) {
+    body(shape, a, b, bias, y);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+fn avx512(shape: &Shape, a: &[f32], b: &[f32], bias: &[f32], y: &mut [f32]) {
+    body(shape, a, b, bias, y);
+}
+
+#[inline(always)]
+fn body(shape: &Shape, a: &[f32], b: &[f32], bias: &[f32], y: &mut [f32]) {
+    let mut m = 0;
+    while m < shape.rows {
+        match shape.rows - m {
+            ROWS.. => {
+                rows::<ROWS>(shape, m, a, b, bias, y);
+                m += ROWS;
+            }
+            _ => {
+                rows::<1>(shape, m, a, b, bias, y);
+                m += 1;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn rows<const M: usize>(shape: &Shape, m: usize, a: &[f32], b: &[f32], bias: &[f32], y: &mut [f32]) {
+    let mut n = 0;
+    while n < shape.columns {
+        if shape.columns - n >= 4 * COLUMNS {
+            tile::<M, { 4 * COLUMNS }>(shape, m, n, a, b, bias, y);
+            n += 4 * COLUMNS;
+        } else {
+            tile::<M, COLUMNS>(shape, m, n, a, b, bias, y);
+            n += COLUMNS;
+        }
+    }
+}
+
+#[inline(always)]
+fn tile<const M: usize, const N: usize>(
+    shape: &Shape,
+    m: usize,
+    n: usize,
+    a: &[f32],
+    b: &[f32],
+    bias: &[f32],
+    y: &mut [f32],
+) {
+    let width = N.min(shape.columns - n);
+    let mut sums = [[0f32; N]; M];
+    if !bias.is_empty() {
+        sums.iter_mut().for_each(|sums| sums[..width].copy_from_slice(&bias[n..][..width]));
+    }
+    for k in 0..shape.depth {
+        let from = k * shape.b + n;
+        let mut b_row = [0f32; N];
+        b_row.copy_from_slice(&b[from..from + N]);
+        for (row, sums) in sums.iter_mut().enumerate() {
+            let factor = a[(m + row) * shape.a[0] + k * shape.a[1]];
+            for (sum, &b) in sums.iter_mut().zip(&b_row) {
+                *sum = factor.mul_add(b, *sum);
+            }
+        }
+    }
+    for (row, sums) in sums.iter().enumerate() {
+        y[(m + row) * shape.y + n..][..width].copy_from_slice(&sums[..width]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::kernel::testing::Random;
+
+    #[test]
+    fn it_is_the_product_on_every_instruction_set() {
+        let mut random = Random::new(2);
+        for (rows, columns, depth) in [(1, 1, 1), (1, 128, 13), (7, 9, 50), (5, 80, 3), (9, 65, 20)] {
+            let pitch = usize::next_multiple_of(columns, COLUMNS);
+            let a = random.many(rows * depth, |random| random.unit() - 0.5);
+            let b = random.many(depth * pitch, |random| random.unit() - 0.5);
+            let bias = random.many(columns, |random| random.unit() - 0.5);
+            for bias in [&bias[..], &[]] {
+                for a_strides in [[depth, 1], [1, rows]] {
+                    let shape = Shape { rows, columns, depth, a: a_strides, b: pitch, y: columns };
+                    let mut right = vec![0.0; rows * columns];
+                    for (at, right) in right.iter_mut().enumerate() {
+                        let (m, n) = (at / columns, at % columns);
+                        *right = bias.get(n).copied().unwrap_or(0.0);
+                        for k in 0..depth {
+                            *right = a[m * a_strides[0] + k * a_strides[1]].mul_add(b[k * pitch + n], *right);
+                        }
+                    }
+                    for isa in Isa::available() {
+                        let mut y = vec![0.0; rows * columns];
+                        run(isa, &shape, &a, &b, bias, &mut y);
+                        assert_eq!(y, right, "{isa}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Elementwise operators with broadcasting: chains of them become one formula.
+
+use super::place::{self, Place};
+use super::{Form, Found, Lowering};
+use crate::engine::kernel::tensor::formula::{Binary, DEPTH, Instruction, Unary, depth};
+use crate::engine::kernel::tensor::walk::Walk;
+use crate::engine::onnx::Node;
+use crate::engine::plan::step::Step;
+use crate::engine::plan::tensor::{Map, SOURCES, Source, TensorStep};
+use std::rc::Rc;
+use tract_onnx::prelude::*;
+
+/// Longest program of a formula.
+const LENGTH: usize = 32;
+
+/// A tensor that is computed where it is read.
+#[derive(Debug, Clone)]
+pub struct Formula {
+    pub shape: Vec<usize>,
+    /// With their strides along the shape.
+    sources: Vec<(Source, Vec<usize>)>,
+    program: Vec<Instruction>,
+}
+
+impl Formula {
+    fn of(source: Source, strides: Vec<usize>, shape: &[usize]) -> Formula {
+        Formula { shape: shape.to_vec(), sources: vec![(source, strides)], program: vec![Instruction::Read(0)] }
+    }
+
+    /// Read as a tensor of a larger shape.
+    fn broadcast(&self, shape: &[usize]) -> Option<Formula> {
+        let sources = self
+            .sources
+            .iter()
+            .map(|(source, strides)| Some((source.clone(), place::broadcast(&self.shape, strides, shape)?)));
+        Some(Formula { shape: shape.to_vec(), sources: sources.collect::<Option<_>>()?, program: self.program.clone() })
+    }
+
+    fn append(&mut self, other: &Formula) {
+        let first = self.sources.len();
+        self.sources.extend(other.sources.iter().cloned());
+        self.program.extend(other.program.iter().map(|instruction| match *instruction {
+            Instruction::Read(source) => Instruction::Read(first + source),
+            other => other,
+        }));
+    }
+
+    fn is_small(&self) -> bool {
+        let deep = depth(&self.program).is_none_or(|depth| depth > DEPTH);
+        !deep && self.program.len() <= LENGTH && self.sources.len() <= SOURCES
+    }
+}
+
+/// What a node does to its inputs: functions of one number in their order, or one of two.
+enum Function {
+    Unary(Vec<Unary>),
+    Binary(Binary),
+}
+
+impl Lowering<'_> {
+    fn function(&self, node: &Node) -> Option<Function> {
+        let alpha = |default| node.float("alpha", default);
+        let unary = match node.op() {
+            "Abs" => Unary::Abs,
+            "Ceil" => Unary::Ceil,
+            "Clip" => self.bounds(node)?,
+            "Cos" => Unary::Cos,
+            "Elu" => Unary::Elu { alpha: alpha(1.0) },
+            "Erf" => Unary::Erf,
+            "Exp" => Unary::Exp,
+            "Floor" => Unary::Floor,
+            "HardSigmoid" => Unary::HardSigmoid { alpha: alpha(0.2), beta: node.float("beta", 0.5) },
+            "HardSwish" => Unary::HardSwish,
+            "LeakyRelu" => Unary::LeakyRelu { alpha: alpha(0.01) },
+            "Log" => Unary::Log,
+            "Neg" => Unary::Negative,
+            "Reciprocal" => Unary::Reciprocal,
+            "Relu" => Unary::Clip { low: 0.0, high: f32::INFINITY },
+            "Round" => Unary::Round,
+            "Sigmoid" => Unary::Sigmoid,
+            "Sign" => Unary::Sign,
+            "Sin" => Unary::Sin,
+            "Softplus" => Unary::Softplus,
+            "Softsign" => Unary::Softsign,
+            "Sqrt" => Unary::SquareRoot,
+            "Tanh" => Unary::Tanh,
+            "Identity" | "Dropout" => return Some(Function::Unary(Vec::new())),
+            "Add" | "Sum" => return Some(Function::Binary(Binary::Add)),
+            "Sub" => return Some(Function::Binary(Binary::Subtract)),
+            "Mul" => return Some(Function::Binary(Binary::Multiply)),
+            "Div" => return Some(Function::Binary(Binary::Divide)),
+            "Max" => return Some(Function::Binary(Binary::Maximum)),
+            "Min" => return Some(Function::Binary(Binary::Minimum)),
+            "Pow" => return Some(Function::Binary(Binary::Power)),
+            _ => return None,
+        };
+        Some(Function::Unary(vec![unary]))
+    }
+
+    fn bounds(&self, node: &Node) -> Option<Unary> {
+        let bound = |index: usize, attribute: &str, default: f32| match node.input(index) {
+            None => Some(node.float(attribute, default)),
+            Some(name) => match self.constant_floats(name)?[..] {
+                [value] => Some(value),
+                _ => None,
+            },
+        };
+        let (low, high) = (bound(1, "min", f32::NEG_INFINITY)?, bound(2, "max", f32::INFINITY)?);
+        Some(Unary::Clip { low, high })
+    }
+
+    /// A node whose output has an element for each place of its inputs, broadcast to one shape.
+    pub(super) fn elementwise(&mut self, node: &Node) -> Found {
+        let Some(function) = self.function(node) else { return Ok(false) };
+        let Some(fact) = self.graph.facts.get(node.output()).cloned() else { return Ok(false) };
+        let names: Vec<&str> = match function {
+            Function::Unary(_) => node.input(0).into_iter().collect(),
+            Function::Binary(_) => node.proto.input.iter().map(String::as_str).collect(),
+        };
+        let is_float = |name: &&str| self.type_of(name) == Some(f32::datum_type());
+        if fact.datum_type != f32::datum_type() || !names.iter().all(is_float) {
+            return Ok(false);
+        }
+        let Some(mut formula) = self.operand(names[0], &fact.shape, true)? else { return Ok(false) };
+        match function {
+            Function::Unary(functions) => formula.program.extend(functions.into_iter().map(Instruction::Unary)),
+            Function::Binary(function) => {
+                for name in &names[1..] {
+                    let Some(mut operand) = self.operand(name, &fact.shape, true)? else { return Ok(false) };
+                    let mut both = formula.clone();
+                    both.append(&operand);
+                    both.program.push(Instruction::Binary(function));
+                    if !both.is_small() {
+                        // What was put off is computed first.
+                        let operands =
+                            [self.operand(names[0], &fact.shape, false)?, self.operand(name, &fact.shape, false)?];
+                        let [Some(first), Some(second)] = operands else { return Ok(false) };
+                        if names.len() > 2 {
+                            return Ok(false);
+                        }
+                        (both, operand) = (first, second);
+                        both.append(&operand);
+                        both.program.push(Instruction::Binary(function));
+                    }
+                    formula = both;
+                }
+            }
+        }
+        let is_put_off = self.only_reader(node.output()).is_some_and(|reader| {
+            let computes = self.function(reader).is_some() || reader.op() == "Concat";
+            computes && formula.program.len() < LENGTH
+        });
+        if is_put_off {
+            return self.set(node, Form::Formula(Rc::new(formula)));
+        }
+        match self.compute(&formula, node.output()) {
+            Some(form) => self.set(node, form),
+            None => Ok(false),
+        }
+    }
+
+    fn type_of(&self, name: &str) -> Option<DatumType> {
+        let constant = || self.graph.constants.get(name).map(|value| value.datum_type());
+        self.graph.facts.get(name).map(|fact| fact.datum_type).or_else(constant)
+    }
+
+    /// `name` as it is read in a formula over `shape`. What was put off may stay so if `lazy`.
+    fn operand(&mut self, name: &str, shape: &[usize], lazy: bool) -> Result<Option<Formula>, String> {
+        if let Some(value) = self.graph.constants.get(name) {
+            let of = value.shape().to_vec();
+            let Some(values) = self.constant_floats(name) else { return Ok(None) };
+            if let [first, rest @ ..] = &values[..]
+                && rest.iter().all(|value| value.to_bits() == first.to_bits())
+            {
+                let program = vec![Instruction::Constant(*first)];
+                return Ok(Some(Formula { shape: shape.to_vec(), sources: Vec::new(), program }));
+            }
+            let strides = place::broadcast(&of, &place::dense(&of), shape);
+            let source = Source::Constant(values.into());
+            return Ok(strides.map(|strides| Formula::of(source, strides, shape)));
+        }
+        if let (true, Some(Form::Formula(formula))) = (lazy, self.forms.get(name))
+            && formula.shape.iter().product::<usize>() == shape.iter().product::<usize>()
+        {
+            return Ok(formula.broadcast(shape));
+        }
+        let place = self.tensor(name)?;
+        let Some(view) = place.broadcast(shape) else { return Ok(None) };
+        Ok(Some(Formula::of(Source::Slot { slot: view.slot, at: view.at }, view.strides, shape)))
+    }
+
+    /// A step that computes a formula, for the value that `name` names. `None` if it has too many axes.
+    pub(super) fn compute(&mut self, formula: &Formula, name: &str) -> Option<Form> {
+        let (to, form) = self.destination(name, &formula.shape);
+        self.compute_to(formula, &to)?;
+        Some(form)
+    }
+
+    pub(super) fn compute_to(&mut self, formula: &Formula, to: &Place) -> Option<()> {
+        let sources = formula.sources.iter().map(|(_, strides)| &strides[..]);
+        let operands: Vec<&[usize]> = std::iter::once(&to.strides[..]).chain(sources).collect();
+        let walk = Walk::new(&to.shape, &operands)?;
+        let sources = formula.sources.iter().map(|(source, _)| source.clone()).collect();
+        let step = Map { walk, program: formula.program.clone(), sources, output: to.slot, at: to.at };
+        self.draft.steps.push(Step::Tensor(Box::new(TensorStep::Map(step))));
+        Some(())
+    }
+
+    pub(super) fn write_constant(&mut self, values: Vec<f32>, to: &Place) -> Option<()> {
+        let formula = Formula::of(Source::Constant(values.into()), place::dense(&to.shape), &to.shape);
+        self.compute_to(&formula, to)
+    }
+}

@@ -1,0 +1,198 @@
+//! Steps on tensors of any shape: elementwise formulas, reductions, products, copies.
+
+use super::arena::Rest;
+use super::slot::SlotId;
+use super::step::Layout;
+use crate::engine::kernel::tensor::formula::Instruction;
+use crate::engine::kernel::tensor::walk::{Strided, Walk};
+use crate::engine::kernel::tensor::{copy, fold, map, product};
+use std::sync::Arc;
+
+/// Floats that a step reads, from element `at` on.
+#[derive(Debug, Clone)]
+pub enum Source {
+    Constant(Arc<[f32]>),
+    Slot { slot: SlotId, at: usize },
+}
+
+impl Source {
+    fn slot(&self) -> Option<SlotId> {
+        match self {
+            Source::Constant(_) => None,
+            Source::Slot { slot, .. } => Some(*slot),
+        }
+    }
+
+    fn floats<'a>(&'a self, layout: &Layout<'_>, rest: &Rest<'a>) -> (&'a [f32], usize) {
+        match self {
+            Source::Constant(values) => (values, 0),
+            Source::Slot { slot, at } => (layout.floats(rest, *slot), *at),
+        }
+    }
+
+    fn constant_bytes(&self) -> usize {
+        match self {
+            Source::Constant(values) => size_of_val(&values[..]),
+            Source::Slot { .. } => 0,
+        }
+    }
+}
+
+/// The most sources of a formula.
+pub const SOURCES: usize = 8;
+
+/// A formula for each element. The walk's first strides are the output's, the others those of the sources.
+#[derive(Debug)]
+pub struct Map {
+    pub walk: Walk,
+    pub program: Vec<Instruction>,
+    pub sources: Vec<Source>,
+    pub output: SlotId,
+    pub at: usize,
+}
+
+impl Map {
+    pub fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8]) {
+        let mut sources = [Strided { cells: &[][..], at: 0, strides: &[][..] }; SOURCES];
+        for ((to, from), strides) in sources.iter_mut().zip(&self.sources).zip(&self.walk.strides[1..]) {
+            let (cells, at) = from.floats(layout, rest);
+            *to = Strided { cells, at, strides };
+        }
+        let sources = &sources[..self.sources.len()];
+        let own = bytemuck::cast_slice_mut(own);
+        map::run(layout.isa, &self.walk.sizes, &self.program, sources, own, self.at, &self.walk.strides[0]);
+    }
+}
+
+/// A reduction. The walk's strides are the output's and the source's, over what is left; `inner` are sizes and the source's strides of what goes.
+#[derive(Debug)]
+pub struct Fold {
+    pub kind: fold::Kind,
+    pub walk: Walk,
+    pub inner: (Vec<usize>, Vec<usize>),
+    pub source: Source,
+    pub output: SlotId,
+    pub at: usize,
+}
+
+impl Fold {
+    pub fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8]) {
+        let (cells, at) = self.source.floats(layout, rest);
+        let source = Strided { cells, at, strides: &self.walk.strides[1] };
+        let (own, strides) = (bytemuck::cast_slice_mut(own), &self.walk.strides[0]);
+        let inner = (&self.inner.0[..], &self.inner.1[..]);
+        fold::run(layout.isa, self.kind, &self.walk.sizes, source, inner, own, self.at, strides);
+    }
+}
+
+/// Products of matrices, one for each of `batch`.
+#[derive(Debug)]
+pub struct Product {
+    pub shape: product::Shape,
+    pub a: Source,
+    pub b: Source,
+    pub bias: Vec<f32>,
+    pub batch: usize,
+    /// From a matrix to the next, of a, b and the output.
+    pub steps: [usize; 3],
+    pub output: SlotId,
+}
+
+impl Product {
+    pub fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8]) {
+        let ((a, a_at), (b, b_at)) = (self.a.floats(layout, rest), self.b.floats(layout, rest));
+        let own: &mut [f32] = bytemuck::cast_slice_mut(own);
+        for index in 0..self.batch {
+            let (a, b) = (&a[a_at + index * self.steps[0]..], &b[b_at + index * self.steps[1]..]);
+            product::run(layout.isa, &self.shape, a, b, &self.bias, &mut own[index * self.steps[2]..]);
+        }
+    }
+}
+
+/// Elements of 1, 2, 4 or 8 bytes to other places. Places and strides count elements.
+#[derive(Debug)]
+pub struct Copy {
+    pub walk: Walk,
+    pub bytes: usize,
+    pub source: SlotId,
+    pub from: usize,
+    pub output: SlotId,
+    pub at: usize,
+    /// What an element of one byte changes by: a stored cell is not always the byte of a tensor.
+    pub flip: u8,
+}
+
+impl Copy {
+    pub fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8]) {
+        let cells = layout.bytes(rest, self.source);
+        match self.bytes {
+            1 => self.each(cells, own, |byte: u8| byte ^ self.flip),
+            2 => self.each(bytemuck::cast_slice(cells), bytemuck::cast_slice_mut(own), |of: u16| of),
+            4 => self.each(bytemuck::cast_slice(cells), bytemuck::cast_slice_mut(own), |of: u32| of),
+            _ => self.each(bytemuck::cast_slice(cells), bytemuck::cast_slice_mut(own), |of: u64| of),
+        }
+    }
+
+    fn each<T: std::marker::Copy + Default>(&self, cells: &[T], own: &mut [T], value: impl Fn(T) -> T) {
+        let source = Strided { cells, at: self.from, strides: &self.walk.strides[1] };
+        copy::run(&self.walk.sizes, source, own, self.at, &self.walk.strides[0], value);
+    }
+}
+
+/// Any of them.
+#[derive(Debug)]
+pub enum TensorStep {
+    Map(Map),
+    Fold(Fold),
+    Product(Product),
+    Copy(Copy),
+}
+
+impl TensorStep {
+    pub fn name(&self) -> &'static str {
+        match self {
+            TensorStep::Map(_) => "map",
+            TensorStep::Fold(_) => "fold",
+            TensorStep::Product(_) => "product",
+            TensorStep::Copy(_) => "copy",
+        }
+    }
+
+    pub fn weights_bytes(&self) -> usize {
+        match self {
+            TensorStep::Map(step) => step.sources.iter().map(Source::constant_bytes).sum(),
+            TensorStep::Fold(_) | TensorStep::Copy(_) => 0,
+            TensorStep::Product(step) => {
+                step.a.constant_bytes() + step.b.constant_bytes() + size_of_val(&step.bias[..])
+            }
+        }
+    }
+
+    pub fn output(&self) -> SlotId {
+        match self {
+            TensorStep::Map(step) => step.output,
+            TensorStep::Fold(step) => step.output,
+            TensorStep::Product(step) => step.output,
+            TensorStep::Copy(step) => step.output,
+        }
+    }
+
+    pub fn reads(&self, read: &mut dyn FnMut(SlotId)) {
+        let mut source = |source: &Source| source.slot().into_iter().for_each(&mut *read);
+        match self {
+            TensorStep::Map(step) => step.sources.iter().for_each(source),
+            TensorStep::Fold(step) => source(&step.source),
+            TensorStep::Product(step) => [&step.a, &step.b].into_iter().for_each(source),
+            TensorStep::Copy(step) => read(step.source),
+        }
+    }
+
+    pub fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8]) {
+        match self {
+            TensorStep::Map(step) => step.run(layout, rest, own),
+            TensorStep::Fold(step) => step.run(layout, rest, own),
+            TensorStep::Product(step) => step.run(layout, rest, own),
+            TensorStep::Copy(step) => step.run(layout, rest, own),
+        }
+    }
+}
