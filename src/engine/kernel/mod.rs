@@ -17,6 +17,8 @@ pub mod depthwise8;
 pub mod exp;
 pub mod isa;
 pub mod moments;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 pub mod pointwise;
 pub mod ring;
 pub mod table8;
@@ -25,6 +27,8 @@ pub mod tensor;
 pub(crate) mod testing;
 #[cfg(target_arch = "x86_64")]
 mod tile;
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+mod walk;
 
 pub use isa::Isa;
 

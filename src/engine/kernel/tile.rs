@@ -1,7 +1,5 @@
 //! What the convolutions of x86 share: tiles of some pixels of a row by 32 outputs, whose sums stay in registers over the whole kernel.
 
-use super::View;
-
 /// Outputs of a block: their weights lie together, in the order in which a tile reads them.
 pub const BLOCK: usize = 32;
 /// Outputs of which a block has a whole number.
@@ -15,36 +13,6 @@ pub const TILED: usize = PIXELS * BLOCK / HALF;
 /// What a tile computes: sixteens of outputs, those of a pixel together.
 #[repr(C, align(64))]
 pub struct Tiled<T>(pub [[T; HALF]; TILED]);
-
-/// The cells under a kernel: `count[0]` times `count[1]` runs of cells that lie end to end.
-#[derive(Debug, Clone, Copy)]
-pub struct Walk {
-    pub count: [usize; 2],
-    /// From a run to the next, in cells.
-    pub step: [usize; 2],
-    /// Cells.
-    pub run: usize,
-    /// From the first tap of an output pixel to that of its neighbour, in cells.
-    pub pixel: usize,
-}
-
-impl Walk {
-    /// Taps of a row whose channels lie end to end are one run.
-    pub fn new(taps: [usize; 2], stride: [usize; 2], dilation: [usize; 2], depth: usize, input: View) -> Self {
-        let step = [dilation[0] * input.row, dilation[1] * input.pixel];
-        let (columns, run) = if step[1] == depth { (1, taps[1] * depth) } else { (taps[1], depth) };
-        Walk { count: [taps[0], columns], step, run, pixel: stride[1] * input.pixel }
-    }
-
-    pub fn cells(&self) -> usize {
-        self.count[0] * self.count[1] * self.run
-    }
-
-    /// Cells from the first one of `pixels` pixels to behind the last one.
-    pub fn reach(&self, pixels: usize) -> usize {
-        (self.count[0] - 1) * self.step[0] + (self.count[1] - 1) * self.step[1] + (pixels - 1) * self.pixel + self.run
-    }
-}
 
 /// Pixels of the tiles of a row, at most `most`: as even as can be, since a narrow last one would not keep the multipliers busy.
 pub fn even(width: usize, most: usize) -> usize {

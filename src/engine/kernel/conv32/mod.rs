@@ -3,6 +3,8 @@
 //! acc[y, x, o] starts as bias[o], and becomes mul_add(w[o, ky, kx, c], cell[iy, ix, c], acc) for each ky, kx, c in that order, with
 //! iy = y · stride + ky · dilation, and ix alike, counted from the input view's origin.
 
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -47,6 +49,8 @@ enum Packed {
     Scalar(scalar::Weights),
     #[cfg(target_arch = "x86_64")]
     X86(Isa, x86::Weights),
+    #[cfg(target_arch = "aarch64")]
+    Neon(neon::Weights),
 }
 
 impl Weights {
@@ -60,7 +64,9 @@ impl Weights {
         Weights(match isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::Avx512Vnni => Packed::X86(isa, x86::Weights::pack(isa, shape, weights, bias)),
-            _ => Packed::Scalar(scalar::Weights::pack(weights, bias)),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon | Isa::NeonDot => Packed::Neon(neon::Weights::pack(shape, weights, bias)),
+            Isa::Scalar => Packed::Scalar(scalar::Weights::pack(weights, bias)),
         })
     }
 
@@ -69,6 +75,8 @@ impl Weights {
             Packed::Scalar(weights) => weights.bytes(),
             #[cfg(target_arch = "x86_64")]
             Packed::X86(_, weights) => weights.bytes(),
+            #[cfg(target_arch = "aarch64")]
+            Packed::Neon(weights) => weights.bytes(),
         }
     }
 }
@@ -94,6 +102,8 @@ pub fn run(shape: &Shape, weights: &Weights, input: &[f32], rows: Range<usize>, 
         Packed::Scalar(weights) => scalar::run(shape, weights, input, rows, bounds, output),
         #[cfg(target_arch = "x86_64")]
         Packed::X86(isa, weights) => x86::run(*isa, shape, weights, input, rows, bounds, output),
+        #[cfg(target_arch = "aarch64")]
+        Packed::Neon(weights) => neon::run(shape, weights, input, rows, bounds, output),
     }
 }
 
@@ -153,12 +163,14 @@ mod tests {
         }
 
         fn check(&self) {
-            let part = self.rows / 2..self.rows;
-            for (rows, bounds) in [(0..self.rows, Bounds::NONE), (part, Bounds { low: 0.0, high: 0.7 })] {
-                let expected = self.run(Isa::Scalar, rows.clone(), bounds);
-                for isa in Isa::available() {
-                    assert_eq!(self.run(isa, rows.clone(), bounds), expected, "{isa} {:?}", self.shape);
-                }
+            self.check_part(0..self.rows, Bounds::NONE);
+            self.check_part(self.rows / 2..self.rows, Bounds { low: 0.0, high: 0.7 });
+        }
+
+        fn check_part(&self, rows: Range<usize>, bounds: Bounds) {
+            let expected = self.run(Isa::Scalar, rows.clone(), bounds);
+            for isa in Isa::available() {
+                assert_eq!(self.run(isa, rows.clone(), bounds), expected, "{isa} {:?}", self.shape);
             }
         }
     }
@@ -181,6 +193,17 @@ mod tests {
         case.bias[3] = f32::NAN;
         case.bias[4] = f32::INFINITY;
         case.check();
+    }
+
+    #[test]
+    fn the_bounds_replace_the_other_zero() {
+        let mut random = Random::new(3);
+        let mut case = Case::new(&mut random, [1, 1], [1, 1], 4, 20);
+        // A negative zero plus zero times a cell is a zero of either sign.
+        (case.weights, case.bias) = (vec![0.0; 80], vec![-0.0; 20]);
+        for (low, high) in [(0.0, 1.0), (-0.0, 1.0), (-1.0, 0.0), (-1.0, -0.0)] {
+            case.check_part(0..case.rows, Bounds { low, high });
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Two registers hold 16 outputs.
 
-use super::super::super::tile::{BLOCK, HALF, Tiled, Walk};
+use super::super::super::tile::{BLOCK, HALF, Tiled};
+use super::super::super::walk::Walk;
 use super::{Bounds, Kernels, Line, Tile};
 use std::arch::x86_64::*;
 

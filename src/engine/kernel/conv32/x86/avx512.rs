@@ -1,6 +1,7 @@
 //! A register holds 16 outputs.
 
-use super::super::super::tile::{BLOCK, HALF, Tiled, Walk};
+use super::super::super::tile::{BLOCK, HALF, Tiled};
+use super::super::super::walk::Walk;
 use super::{Bounds, Kernels, Line, Tile};
 use std::arch::x86_64::*;
 

@@ -4,7 +4,8 @@ mod avx2;
 mod avx512;
 
 use super::super::Isa;
-use super::super::tile::{BLOCK, HALF, Places, TILED, Tiled, Walk, even};
+use super::super::tile::{BLOCK, HALF, Places, TILED, Tiled, even};
+use super::super::walk::Walk;
 use super::{Bounds, Shape};
 use std::ops::Range;
 

@@ -3,9 +3,10 @@
 //! The weights of a block of outputs lie tap by tap, each in the order four channels, output, channel. Where neighbours share cells, a row of
 //! taps is interleaved: in the order sixteen channels, kx, four channels, output, channel.
 
+use super::super::super::neon::BLOCK;
 use super::super::Shape;
 use super::finish::{Finish, Sums};
-use super::{BLOCK, STEP, Steps, block_bytes, depth_steps, weight};
+use super::{STEP, Steps, block_bytes, depth_steps, weight};
 use std::arch::{aarch64::*, asm};
 
 /// Pixels of a tile: 16 sums leave half of the registers for cells and weights.

@@ -1,7 +1,7 @@
 //! From sums to cells: the epilogue of a block of outputs.
 
+use super::super::super::neon::{BLOCK, write};
 use super::super::{Epilogue, Output, Shape};
-use super::BLOCK;
 use std::arch::aarch64::*;
 
 /// The sums of a pixel, by output.
@@ -124,7 +124,7 @@ impl Finish for Int8 {
                 }
             } else {
                 for sums in sums {
-                    write_bytes(to, vget_lane_u64::<0>(vreinterpret_u64_u8(self.cells(sums))), self.outputs);
+                    write::bytes(to, vget_lane_u64::<0>(vreinterpret_u64_u8(self.cells(sums))), self.outputs);
                     to = to.wrapping_add(self.pixel);
                 }
             }
@@ -159,58 +159,10 @@ impl Finish for Float {
                     vst1q_f32(to, a);
                     vst1q_f32(to.add(4), b);
                 } else {
-                    write_floats(to, [a, b], self.outputs);
+                    write::floats(to, [a, b], self.outputs);
                 }
                 to = to.wrapping_add(self.pixel);
             }
-        }
-    }
-}
-
-// What follows writes fewer than eight cells, and calls nothing: a call would make the compiler spill the sums of whole blocks as well.
-
-/// Writes the first `count` bytes of `bytes`, fewer than 8.
-///
-/// # Safety
-/// `to` may be written.
-#[inline]
-unsafe fn write_bytes(mut to: *mut u8, mut bytes: u64, count: usize) {
-    // SAFETY: the steps add up to `count`.
-    unsafe {
-        if count & 4 != 0 {
-            to.cast::<u32>().write_unaligned(bytes as u32);
-            (to, bytes) = (to.add(4), bytes >> 32);
-        }
-        if count & 2 != 0 {
-            to.cast::<u16>().write_unaligned(bytes as u16);
-            (to, bytes) = (to.add(2), bytes >> 16);
-        }
-        if count & 1 != 0 {
-            to.write(bytes as u8);
-        }
-    }
-}
-
-/// Writes the first `count` of `floats`, fewer than 8.
-///
-/// # Safety
-/// `to` may be written.
-#[inline]
-#[target_feature(enable = "neon")]
-unsafe fn write_floats(mut to: *mut f32, floats: [float32x4_t; 2], count: usize) {
-    let [mut next, last] = floats;
-    // SAFETY: the steps add up to `count`.
-    unsafe {
-        if count & 4 != 0 {
-            vst1q_f32(to, next);
-            (to, next) = (to.add(4), last);
-        }
-        if count & 2 != 0 {
-            vst1_f32(to, vget_low_f32(next));
-            (to, next) = (to.add(2), vextq_f32::<2>(next, next));
-        }
-        if count & 1 != 0 {
-            vst1q_lane_f32::<0>(to, next);
         }
     }
 }

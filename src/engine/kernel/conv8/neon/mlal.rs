@@ -5,9 +5,10 @@
 //!
 //! The weights of a block of outputs lie in the order half of the block, ky, sixteen channels, kx, output, channel.
 
+use super::super::super::neon::BLOCK;
 use super::super::Shape;
 use super::finish::{Finish, Sums};
-use super::{BLOCK, STEP, Steps, block_bytes, depth_steps, weight};
+use super::{STEP, Steps, block_bytes, depth_steps, weight};
 use std::arch::aarch64::*;
 use std::array::from_fn;
 

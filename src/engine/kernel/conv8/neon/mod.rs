@@ -9,11 +9,9 @@ mod mlal;
 mod winograd;
 
 use super::super::Isa;
+use super::super::neon::BLOCK;
 use super::{Epilogue, Output, Shape};
 use std::ops::Range;
-
-/// Outputs that are computed together. Weights and offsets are packed with zeros up to a multiple of it.
-const BLOCK: usize = 8;
 
 /// Input channels that are read together. Weights are packed with zeros up to a multiple of it.
 const STEP: usize = 16;

@@ -15,9 +15,10 @@
 //! fits 16 bits. Sums may wrap: they are right modulo 2^32, dividing by 9 is multiplying by its inverse, and shifting then gives a sum whose
 //! 32 − 6 low bits are known, so the sum itself if it is below 2^25. [`fits`] asks for that.
 
+use super::super::super::neon::BLOCK;
 use super::super::{Epilogue, Output, Shape};
 use super::finish::{Finish, Row, Sums};
-use super::{BLOCK, weight};
+use super::weight;
 use std::arch::aarch64::*;
 use std::ops::Range;
 

@@ -3,7 +3,8 @@
 //! A register of cells holds four channels in each lane, as bytes; the even ones and the odd ones are widened by one instruction each, so
 //! the weights of the even channels lie before those of the odd ones.
 
-use super::super::super::tile::{BLOCK, HALF, Places, TILED, Tiled, Walk};
+use super::super::super::tile::{BLOCK, HALF, Places, TILED, Tiled};
+use super::super::super::walk::Walk;
 use super::{Form, Kernels, Line, Rounding, Tile};
 use std::arch::x86_64::*;
 

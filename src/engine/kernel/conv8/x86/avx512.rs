@@ -1,6 +1,7 @@
 //! Four products to a lane by one VPDPBUSD: a register holds 16 outputs, 4 input channels each.
 
-use super::super::super::tile::{BLOCK, HALF, Places, TILED, Tiled, Walk};
+use super::super::super::tile::{BLOCK, HALF, Places, TILED, Tiled};
+use super::super::super::walk::Walk;
 use super::{Form, Kernels, Line, Rounding, Tile, few};
 use std::arch::x86_64::*;
 

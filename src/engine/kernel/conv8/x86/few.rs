@@ -1,6 +1,7 @@
 //! For at most 4 outputs, by AVX-512: 128 bits are 4 input channels of each, and a register holds 16 input channels.
 
-use super::super::super::tile::{BLOCK, Tiled, Walk};
+use super::super::super::tile::{BLOCK, Tiled};
+use super::super::super::walk::Walk;
 use super::{FEW, Form, Line, Tile};
 use std::arch::x86_64::*;
 

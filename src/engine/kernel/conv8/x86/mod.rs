@@ -8,7 +8,8 @@ mod few;
 mod finish;
 
 use super::super::Isa;
-use super::super::tile::{BLOCK, HALF, Places, TILED, Tiled, Walk, even};
+use super::super::tile::{BLOCK, HALF, Places, TILED, Tiled, even};
+use super::super::walk::Walk;
 use super::{Epilogue, Output, Shape};
 use finish::{Finish, Rounding};
 use std::ops::Range;
