@@ -4,8 +4,8 @@
 //! taps is interleaved: in the order sixteen channels, kx, four channels, output, channel.
 
 use super::super::super::neon::BLOCK;
+use super::super::super::neon::finish::{Finish, Sums};
 use super::super::Shape;
-use super::finish::{Finish, Sums};
 use super::{STEP, Steps, block_bytes, depth_steps, weight};
 use std::arch::{aarch64::*, asm};
 

@@ -1,13 +1,12 @@
 //! Without SDOT: sixteen channels of a pixel against sixteen of an output, multiplied to 16 bits and added in pairs to 32.
 //!
-//! SMULL and SMLAL2 add two products in 16 bits, which only (−128)·(−128) + (−128)·(−128) passes, by one. So where a weight is −128, each
-//! product is widened by itself: [`Pairs`].
+//! SMULL and SMLAL2 add two products in 16 bits, where [`Pairs`](super::super::super::neon::Pairs) fit; else each product is widened by itself.
 //!
 //! The weights of a block of outputs lie in the order half of the block, ky, sixteen channels, kx, output, channel.
 
 use super::super::super::neon::BLOCK;
+use super::super::super::neon::finish::{Finish, Sums};
 use super::super::Shape;
-use super::finish::{Finish, Sums};
 use super::{STEP, Steps, block_bytes, depth_steps, weight};
 use std::arch::aarch64::*;
 use std::array::from_fn;
@@ -17,19 +16,6 @@ const TILE: usize = 4;
 
 /// Outputs of a tile.
 const HALF: usize = BLOCK / 2;
-
-/// Whether two products may be added in 16 bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pairs {
-    Fit,
-    MayNotFit,
-}
-
-impl Pairs {
-    pub fn of(weights: &[i8]) -> Self {
-        if weights.contains(&-128) { Pairs::MayNotFit } else { Pairs::Fit }
-    }
-}
 
 pub fn pack(shape: &Shape, real: usize, weights: &[i8]) -> Vec<i8> {
     let mut packed = Vec::with_capacity(shape.outputs.div_ceil(BLOCK) * block_bytes(shape));

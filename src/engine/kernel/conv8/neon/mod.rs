@@ -4,12 +4,11 @@
 //! some pixels again, so there are no cases for what is left over; only rows narrower than a tile use a narrower one.
 
 mod dot;
-mod finish;
 mod mlal;
 mod winograd;
 
 use super::super::Isa;
-use super::super::neon::BLOCK;
+use super::super::neon::{BLOCK, Pairs, finish};
 use super::{Epilogue, Output, Shape};
 use std::ops::Range;
 
@@ -31,7 +30,7 @@ pub struct Weights {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     Dot,
-    Mlal(mlal::Pairs),
+    Mlal(Pairs),
 }
 
 /// From cell to cell in the input, and how often.
@@ -69,7 +68,7 @@ impl Weights {
     pub fn pack(isa: Isa, shape: &Shape, real: usize, weights: &[i8], offset: &[i32]) -> Self {
         let mut padded = offset.to_vec();
         padded.resize(shape.outputs.next_multiple_of(BLOCK), 0);
-        let form = if isa == Isa::NeonDot { Form::Dot } else { Form::Mlal(mlal::Pairs::of(weights)) };
+        let form = if isa == Isa::NeonDot { Form::Dot } else { Form::Mlal(Pairs::of(weights)) };
         let (mut transformed, mut scratch) = (Vec::new(), 0);
         let direct = if form == Form::Dot {
             dot::pack(shape, real, weights)
@@ -134,7 +133,8 @@ pub fn run(
         {
             // SAFETY: aarch64 has NEON, `conv8::run` has checked that input and output have what the shape says, and the weights were packed for it.
             unsafe {
-                let finish = finish::Row::new(shape, &epilogue, &mut output, at * shape.output.row, block * BLOCK);
+                let finish =
+                    finish::Row::new(&epilogue, &mut output, shape.output.pixel, at * shape.output.row, block * BLOCK);
                 let (cells, own) = (cells.as_ptr(), own.as_ptr());
                 match finish {
                     finish::Row::Int8(finish) => row(weights.form, &steps, cells, own, offset, shape.width, finish),
@@ -160,8 +160,8 @@ unsafe fn row<F: finish::Finish>(
     unsafe {
         match form {
             Form::Dot => dot::row(steps, cells, weights, offset, width, finish),
-            Form::Mlal(mlal::Pairs::Fit) => mlal::row::<true, F>(steps, cells, weights, offset, width, finish),
-            Form::Mlal(mlal::Pairs::MayNotFit) => mlal::row::<false, F>(steps, cells, weights, offset, width, finish),
+            Form::Mlal(Pairs::Fit) => mlal::row::<true, F>(steps, cells, weights, offset, width, finish),
+            Form::Mlal(Pairs::MayNotFit) => mlal::row::<false, F>(steps, cells, weights, offset, width, finish),
         }
     }
 }

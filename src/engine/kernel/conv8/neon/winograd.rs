@@ -16,8 +16,8 @@
 //! 32 − 6 low bits are known, so the sum itself if it is below 2^25. [`fits`] asks for that.
 
 use super::super::super::neon::BLOCK;
+use super::super::super::neon::finish::{Finish, Row, Sums};
 use super::super::{Epilogue, Output, Shape};
-use super::finish::{Finish, Row, Sums};
 use super::weight;
 use std::arch::aarch64::*;
 use std::ops::Range;
@@ -143,7 +143,7 @@ impl Job<'_> {
                         }
                     }
                 }
-                let row = Row::new(self.shape, self.epilogue, output, 0, block * BLOCK);
+                let row = Row::new(self.epilogue, output, self.shape.output.pixel, 0, block * BLOCK);
                 for (tile, products) in tiles.clone().zip(products.as_chunks().0) {
                     // SAFETY: a tile lies in the rows.
                     unsafe {

@@ -1,7 +1,7 @@
 //! From sums to cells: the epilogue of a block of outputs.
 
-use super::super::super::neon::{BLOCK, write};
-use super::super::{Epilogue, Output, Shape};
+use super::super::conv8::{Epilogue, Output};
+use super::{BLOCK, write};
 use std::arch::aarch64::*;
 
 /// The sums of a pixel, by output.
@@ -39,7 +39,7 @@ pub struct Float {
     outputs: usize,
 }
 
-/// The epilogue of the block of outputs from `first` on, in the row that starts at cell `row`.
+/// The epilogue of a block of outputs in a row.
 #[derive(Clone, Copy)]
 pub enum Row {
     Int8(Int8),
@@ -47,11 +47,12 @@ pub enum Row {
 }
 
 impl Row {
+    /// For the outputs from `first` on, in the row that starts at cell `row`, whose pixels lie `pixel` cells apart.
+    ///
     /// # Panics
     /// If `output` ends before the block's first cell.
     #[target_feature(enable = "neon")]
-    pub fn new(shape: &Shape, epilogue: &Epilogue<'_>, output: &mut Output<'_>, row: usize, first: usize) -> Self {
-        let (pixel, outputs) = (shape.output.pixel, (shape.outputs - first).min(BLOCK));
+    pub fn new(epilogue: &Epilogue<'_>, output: &mut Output<'_>, pixel: usize, row: usize, first: usize) -> Self {
         match (epilogue, output) {
             (Epilogue::Int8 { scale, zero_point, low, high }, Output::Int8(cells)) => {
                 let cell = |value: i32| vdup_n_s8(value.clamp(-128, 127) as i8);
@@ -62,7 +63,7 @@ impl Row {
                     high: cell(*high),
                     to: cells[row + first..].as_mut_ptr(),
                     pixel,
-                    outputs,
+                    outputs: (scale.len() - first).min(BLOCK),
                 })
             }
             (Epilogue::Float { scale, bias }, Output::Float(cells)) => Row::Float(Float {
@@ -70,7 +71,7 @@ impl Row {
                 bias: factors(&bias[first..]),
                 to: cells[row + first..].as_mut_ptr(),
                 pixel,
-                outputs,
+                outputs: (scale.len() - first).min(BLOCK),
             }),
             _ => unreachable!("checked by the caller"),
         }
