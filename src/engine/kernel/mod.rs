@@ -11,9 +11,11 @@
 //! An int8 cell stands for (q − zero point) · scale with q in −128..=127. It is stored as the byte `q ^ FLIP`: x86's dot products take
 //! unsigned cells, ARM's signed ones.
 
+pub mod conv;
 pub mod conv32;
 pub mod conv8;
 pub mod depthwise8;
+pub mod epilogue;
 pub mod exp;
 pub mod isa;
 pub mod moments;

@@ -1,6 +1,6 @@
 //! How a convolution walks over its input.
 
-use super::View;
+use super::conv::Shape;
 
 /// The cells under a kernel: `count[0]` times `count[1]` runs of cells that lie end to end.
 #[derive(Debug, Clone, Copy)]
@@ -16,8 +16,9 @@ pub struct Walk {
 
 impl Walk {
     /// Taps of a row whose channels lie end to end are one run.
-    pub fn new(taps: [usize; 2], stride: [usize; 2], dilation: [usize; 2], depth: usize, input: View) -> Self {
-        let step = [dilation[0] * input.row, dilation[1] * input.pixel];
+    pub fn new(shape: &Shape) -> Self {
+        let Shape { taps, stride, depth, input, .. } = *shape;
+        let step = shape.tap_step();
         let (columns, run) = if step[1] == depth { (1, taps[1] * depth) } else { (taps[1], depth) };
         Walk { count: [taps[0], columns], step, run, pixel: stride[1] * input.pixel }
     }

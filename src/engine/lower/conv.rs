@@ -209,7 +209,7 @@ impl Lowering<'_> {
             taps,
             stride,
             dilation,
-            depth: depth.next_multiple_of(4),
+            depth: if depthwise { outputs } else { depth.next_multiple_of(4) },
             outputs,
             width,
             input: nowhere,
@@ -267,8 +267,6 @@ impl Lowering<'_> {
         let input = self.image(sums.input).view(sums.pad[0], sums.pad[1], 0);
         let shape = Shape { input, output: self.image(output).view(0, 0, 0), ..sums.shape };
         let kernel = if sums.depthwise {
-            let Shape { taps, stride, dilation, outputs: channels, width, input, output, .. } = shape;
-            let shape = depthwise8::Shape { taps, stride, dilation, channels, width, input, output };
             let weights = depthwise8::Weights::pack(self.isa, &shape, &sums.weights, &sums.offset);
             Kernel8::Depthwise(shape, weights)
         } else {

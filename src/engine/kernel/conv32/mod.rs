@@ -2,6 +2,7 @@
 //!
 //! acc[y, x, o] starts as bias[o], and becomes mul_add(w[o, ky, kx, c], cell[iy, ix, c], acc) for each ky, kx, c in that order, with
 //! iy = y · stride + ky · dilation, and ix alike, counted from the input view's origin.
+//! What lies behind the channels of a pixel need not be a number.
 
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -9,25 +10,10 @@ mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use super::{Isa, View};
-use std::ops::Range;
+pub use super::conv::Shape;
 
-/// What is fixed of a convolution when its plan is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
-    /// Height and width of the kernel.
-    pub taps: [usize; 2],
-    pub stride: [usize; 2],
-    pub dilation: [usize; 2],
-    /// Input channels: any number, since what lies behind them need not be a number.
-    pub depth: usize,
-    /// Output channels.
-    pub outputs: usize,
-    /// Width of the output.
-    pub width: usize,
-    pub input: View,
-    pub output: View,
-}
+use super::Isa;
+use std::ops::Range;
 
 /// What becomes of a sum: low if it isn't above low, high if it isn't below high; a sum that is no number becomes low.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -86,18 +72,10 @@ impl Weights {
 /// # Panics
 /// If a slice is too short for what the shape says.
 pub fn run(shape: &Shape, weights: &Weights, input: &[f32], rows: Range<usize>, bounds: Bounds, output: &mut [f32]) {
-    if rows.is_empty() || shape.width == 0 || shape.outputs == 0 {
+    if shape.is_empty(&rows) {
         return;
     }
-    let reach =
-        |size: usize, axis: usize| (size - 1) * shape.stride[axis] + (shape.taps[axis] - 1) * shape.dilation[axis];
-    let last = shape.input.origin
-        + reach(rows.end, 0) * shape.input.row
-        + reach(shape.width, 1) * shape.input.pixel
-        + shape.depth;
-    assert!(last + super::SLACK <= input.len());
-    let written = (rows.len() - 1) * shape.output.row + (shape.width - 1) * shape.output.pixel + shape.outputs;
-    assert!(written <= output.len());
+    shape.check(&rows, input.len(), output.len());
     match &weights.0 {
         Packed::Scalar(weights) => scalar::run(shape, weights, input, rows, bounds, output),
         #[cfg(target_arch = "x86_64")]
@@ -109,14 +87,14 @@ pub fn run(shape: &Shape, weights: &Weights, input: &[f32], rows: Range<usize>, 
 
 #[cfg(test)]
 mod tests {
-    use super::super::SLACK;
+    use super::super::{SLACK, View};
     use super::*;
     use crate::engine::kernel::testing::Random;
+    use crate::engine::kernel::testing::conv::Conv;
 
-    /// A convolution with random sizes, weights and cells, by every instruction set that there is.
+    /// Random weights and cells; what lies behind the channels is no number.
     struct Case {
-        shape: Shape,
-        rows: usize,
+        conv: Conv,
         weights: Vec<f32>,
         bias: Vec<f32>,
         input: Vec<f32>,
@@ -124,29 +102,14 @@ mod tests {
 
     impl Case {
         fn new(random: &mut Random, taps: [usize; 2], stride: [usize; 2], depth: usize, outputs: usize) -> Self {
-            let dilation = [1 + random.below(2), 1 + random.below(2)];
-            let (rows, width) = (1 + random.below(4), 1 + random.below(30));
-            let [pixel, out_pixel] = [depth, outputs].map(|of| of.next_multiple_of(4) + 4 * random.below(3));
-            let reach = |size: usize, axis: usize| (size - 1) * stride[axis] + (taps[axis] - 1) * dilation[axis] + 1;
-            let row = reach(width, 1) * pixel + 4 * random.below(3);
-            let origin = random.below(9) * 4;
-            let shape = Shape {
-                taps,
-                stride,
-                dilation,
-                depth,
-                outputs,
-                width,
-                input: View { origin, row, pixel },
-                output: View { origin: random.below(17), row: width * out_pixel + random.below(9), pixel: out_pixel },
-            };
-            let mut input = random.many(origin + reach(rows, 0) * row + SLACK, |r| r.unit() - 0.5);
+            let conv = Conv::new(random, [taps, stride], [depth, outputs], [4, 30]);
+            let View { origin, row, pixel } = conv.shape.input;
+            let mut input = random.many(conv.input(), |r| r.unit() - 0.5);
             for pixel in input[origin..].chunks_mut(row).flat_map(|row| row.chunks_mut(pixel)) {
                 pixel.iter_mut().skip(depth).for_each(|behind| *behind = f32::NAN);
             }
             Case {
-                shape,
-                rows,
+                conv,
                 weights: random.many(outputs * taps[0] * taps[1] * depth, |r| r.unit() - 0.5),
                 bias: random.many(outputs, |r| r.unit() - 0.5),
                 input,
@@ -154,23 +117,24 @@ mod tests {
         }
 
         fn run(&self, isa: Isa, rows: Range<usize>, bounds: Bounds) -> Vec<u32> {
-            let weights = Weights::pack(isa, &self.shape, &self.weights, &self.bias);
-            let mut cells = vec![7.0; self.shape.output.origin + self.rows * self.shape.output.row + SLACK];
-            let from = self.shape.output.origin + rows.start * self.shape.output.row;
-            run(&self.shape, &weights, &self.input, rows, bounds, &mut cells[from..]);
+            let shape = &self.conv.shape;
+            let weights = Weights::pack(isa, shape, &self.weights, &self.bias);
+            let cells = self.conv.output::<f32>(rows.start, |cells| {
+                run(shape, &weights, &self.input, rows, bounds, cells);
+            });
             assert!(cells.iter().all(|cell| !cell.is_nan()));
             cells.into_iter().map(f32::to_bits).collect()
         }
 
         fn check(&self) {
-            self.check_part(0..self.rows, Bounds::NONE);
-            self.check_part(self.rows / 2..self.rows, Bounds { low: 0.0, high: 0.7 });
+            self.check_part(0..self.conv.rows, Bounds::NONE);
+            self.check_part(self.conv.rows / 2..self.conv.rows, Bounds { low: 0.0, high: 0.7 });
         }
 
         fn check_part(&self, rows: Range<usize>, bounds: Bounds) {
             let expected = self.run(Isa::Scalar, rows.clone(), bounds);
             for isa in Isa::available() {
-                assert_eq!(self.run(isa, rows.clone(), bounds), expected, "{isa} {:?}", self.shape);
+                assert_eq!(self.run(isa, rows.clone(), bounds), expected, "{isa} {:?}", self.conv);
             }
         }
     }
@@ -202,7 +166,7 @@ mod tests {
         // A negative zero plus zero times a cell is a zero of either sign.
         (case.weights, case.bias) = (vec![0.0; 80], vec![-0.0; 20]);
         for (low, high) in [(0.0, 1.0), (-0.0, 1.0), (-1.0, 0.0), (-1.0, -0.0)] {
-            case.check_part(0..case.rows, Bounds { low, high });
+            case.check_part(0..case.conv.rows, Bounds { low, high });
         }
     }
 

@@ -48,7 +48,7 @@ impl Weights {
 }
 
 pub fn run(shape: &Shape, weights: &Weights, input: &[f32], rows: Range<usize>, bounds: Bounds, output: &mut [f32]) {
-    let walk = Walk::new(shape.taps, shape.stride, shape.dilation, shape.depth, shape.input);
+    let walk = Walk::new(shape);
     // Blocks of outputs inside: the cells of a row stay in the caches for all of them.
     for (at, y) in rows.enumerate() {
         let cells = &input[shape.input.origin + y * shape.stride[0] * shape.input.row..];

@@ -1,6 +1,6 @@
 //! The definition.
 
-use super::super::{load, store};
+use super::super::load;
 use super::{Epilogue, Output, Shape};
 use std::ops::Range;
 
@@ -37,18 +37,7 @@ pub fn run(
         for x in 0..shape.width {
             let at = (y - rows.start) * shape.output.row + x * shape.output.pixel;
             for o in 0..shape.outputs {
-                let acc = sum(shape, weights, input, [y, x], o);
-                match (&mut output, &epilogue) {
-                    (Output::Int8(cells), Epilogue::Int8 { scale, zero_point, low, high }) => {
-                        let real = acc as f32 * scale[o];
-                        let real = real.max((low - zero_point) as f32).min((high - zero_point) as f32);
-                        cells[at + o] = store(real.round_ties_even() as i32 + zero_point);
-                    }
-                    (Output::Float(cells), Epilogue::Float { scale, bias }) => {
-                        cells[at + o] = acc as f32 * scale[o] + bias[o];
-                    }
-                    _ => unreachable!("checked by the caller"),
-                }
+                epilogue.put(sum(shape, weights, input, [y, x], o), o, &mut output, at + o);
             }
         }
     }

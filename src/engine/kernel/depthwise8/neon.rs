@@ -29,11 +29,11 @@ pub struct Weights {
 impl Weights {
     pub fn pack(shape: &Shape, weights: &[i8], offset: &[i32]) -> Self {
         let count = shape.taps[0] * shape.taps[1];
-        let step = [shape.dilation[0] * shape.input.row, shape.dilation[1] * shape.input.pixel];
+        let step = shape.tap_step();
         let taps = (0..count).map(|tap| tap / shape.taps[1] * step[0] + tap % shape.taps[1] * step[1]).collect();
         let mut packed = Weights { pairs: Pairs::of(weights), taps, weights: Vec::new(), offset: Vec::new() };
-        for first in (0..shape.channels).step_by(CHANNELS) {
-            let all = weights.chunks_exact(shape.channels);
+        for first in (0..shape.outputs).step_by(CHANNELS) {
+            let all = weights.chunks_exact(shape.outputs);
             packed.weights.extend(all.map(|of| from_fn(|c| of.get(first + c).copied().unwrap_or(0))));
             packed.offset.push(from_fn(|c| offset.get(first + c).copied().unwrap_or(0)));
         }
@@ -71,7 +71,7 @@ pub fn run(
             unsafe {
                 let mut end = |first| {
                     let (pixel, row) = (shape.output.pixel, at * shape.output.row);
-                    (first < shape.channels).then(|| Row::new(&epilogue, &mut output, pixel, row, first))
+                    (first < shape.outputs).then(|| Row::new(&epilogue, &mut output, pixel, row, first))
                 };
                 match (end(first), end(first + BLOCK)) {
                     (Some(Row::Int8(a)), Some(Row::Int8(b))) => strip.run(weights.pairs, [a, b]),

@@ -1,6 +1,6 @@
 //! The definition.
 
-use super::super::{load, store};
+use super::super::load;
 use super::{Epilogue, Output, Shape};
 use std::ops::Range;
 
@@ -32,19 +32,8 @@ pub fn run(
     for y in rows.clone() {
         for x in 0..shape.width {
             let at = (y - rows.start) * shape.output.row + x * shape.output.pixel;
-            for c in 0..shape.channels {
-                let acc = sum(shape, weights, input, [y, x], c);
-                match (&mut output, &epilogue) {
-                    (Output::Int8(cells), Epilogue::Int8 { scale, zero_point, low, high }) => {
-                        let real = acc as f32 * scale[c];
-                        let real = real.max((low - zero_point) as f32).min((high - zero_point) as f32);
-                        cells[at + c] = store(real.round_ties_even() as i32 + zero_point);
-                    }
-                    (Output::Float(cells), Epilogue::Float { scale, bias }) => {
-                        cells[at + c] = acc as f32 * scale[c] + bias[c];
-                    }
-                    _ => unreachable!("checked by the caller"),
-                }
+            for c in 0..shape.outputs {
+                epilogue.put(sum(shape, weights, input, [y, x], c), c, &mut output, at + c);
             }
         }
     }
@@ -52,7 +41,7 @@ pub fn run(
 
 fn sum(shape: &Shape, weights: &Weights, input: &[u8], [y, x]: [usize; 2], c: usize) -> i32 {
     let mut acc = weights.offset[c];
-    for (tap, own) in weights.weights.chunks_exact(shape.channels).enumerate() {
+    for (tap, own) in weights.weights.chunks_exact(shape.outputs).enumerate() {
         let iy = y * shape.stride[0] + tap / shape.taps[1] * shape.dilation[0];
         let ix = x * shape.stride[1] + tap % shape.taps[1] * shape.dilation[1];
         let cell = input[shape.input.origin + iy * shape.input.row + ix * shape.input.pixel + c];

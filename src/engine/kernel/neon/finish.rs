@@ -1,6 +1,6 @@
 //! From sums to cells: the epilogue of a block of outputs.
 
-use super::super::conv8::{Epilogue, Output};
+use super::super::epilogue::{Epilogue, Output};
 use super::{BLOCK, write};
 use std::arch::aarch64::*;
 

@@ -80,7 +80,7 @@ pub fn run(
     output: &mut [f32],
 ) {
     let kernels = kernels(isa);
-    let walk = Walk::new(shape.taps, shape.stride, shape.dilation, shape.depth, shape.input);
+    let walk = Walk::new(shape);
     let mut sums = Tiled([[0.0; HALF]; TILED]);
     let mut lines = &weights.lines[..];
     for (block, bias) in weights.bias.iter().enumerate() {

@@ -49,13 +49,8 @@ struct Steps {
 
 impl Steps {
     fn new(shape: &Shape) -> Self {
-        Steps {
-            pixel: shape.stride[1] * shape.input.pixel,
-            row: shape.dilation[0] * shape.input.row,
-            tap: shape.dilation[1] * shape.input.pixel,
-            taps: shape.taps,
-            depth: depth_steps(shape),
-        }
+        let [row, tap] = shape.tap_step();
+        Steps { pixel: shape.stride[1] * shape.input.pixel, row, tap, taps: shape.taps, depth: depth_steps(shape) }
     }
 
     /// Whether what lies under a tap lies under the one before as well, for the next output.

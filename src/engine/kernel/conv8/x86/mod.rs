@@ -112,7 +112,7 @@ pub fn run(
     mut output: Output<'_>,
 ) {
     let kernels = Kernels::of(isa);
-    let walk = Walk::new(shape.taps, shape.stride, shape.dilation, shape.depth, shape.input);
+    let walk = Walk::new(shape);
     let mut sums = Tiled([[0; HALF]; TILED]);
     let mut lines = &weights.lines[..];
     for (block, offset) in weights.offset.iter().enumerate() {

@@ -118,19 +118,19 @@ impl Weights {
         let block = kernels(isa).block;
         let mut packed = Vec::new();
         let mut lanes_of = Vec::new();
-        for first in (0..shape.channels).step_by(block) {
-            let channels = (shape.channels - first).min(block);
+        for first in (0..shape.outputs).step_by(block) {
+            let channels = (shape.outputs - first).min(block);
             let weight = |ky: usize, kx: usize, at: usize| {
                 let c = channel(block, at);
                 let tap = ky * shape.taps[1] + kx;
-                if kx < shape.taps[1] && c < channels { weights[tap * shape.channels + first + c] } else { 0 }
+                if kx < shape.taps[1] && c < channels { weights[tap * shape.outputs + first + c] } else { 0 }
             };
             for ky in 0..shape.taps[0] {
                 for kx in (0..shape.taps[1]).step_by(4) {
                     packed.extend((0..block * 4).map(|at| weight(ky, kx + at % 4, at / 4)));
                 }
             }
-            let sum = |c: usize| weights[c..].iter().step_by(shape.channels).map(|&w| i32::from(w)).sum::<i32>();
+            let sum = |c: usize| weights[c..].iter().step_by(shape.outputs).map(|&w| i32::from(w)).sum::<i32>();
             let offset: Vec<i32> =
                 (first..first + channels).map(|c| offset[c].wrapping_sub(sum(c).wrapping_mul(128))).collect();
             lanes_of.push(lanes(block, &offset));
@@ -153,13 +153,12 @@ pub fn run(
     mut output: Output<'_>,
 ) {
     let kernels = kernels(isa);
-    let step = [shape.dilation[0] * shape.input.row, shape.dilation[1] * shape.input.pixel];
-    let taps = Taps { count: shape.taps, step };
+    let taps = Taps { count: shape.taps, step: shape.tap_step() };
     let mut sums = Lanes([0; BLOCK]);
     let blocks = weights.weights.chunks_exact(taps.fours() * kernels.block * 4);
     for (block, (own, offset)) in blocks.zip(&weights.offset).enumerate() {
         let first = block * kernels.block;
-        let channels = (shape.channels - first).min(kernels.block);
+        let channels = (shape.outputs - first).min(kernels.block);
         let finish = Finish::new(&epilogue, kernels.block, first, channels);
         let row = Row {
             width: shape.width,

@@ -1,4 +1,6 @@
-//! Seeded random numbers for the kernels' tests.
+//! For the kernels' tests: seeded random numbers, and convolutions made of them.
+
+pub mod conv;
 
 /// A linear congruential generator (Knuth's MMIX constants), its high bits.
 pub struct Random(u64);
