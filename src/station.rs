@@ -1,7 +1,7 @@
 //! The whole way of a packet: assembly, scene, receiver, records.
 
 use crate::bundle::{Bundle, BundleError};
-use crate::engine::EngineError;
+use crate::engine::{Engine, EngineError};
 use crate::receiver::{Config, Decision, Pace, Receiver, Refined};
 use crate::report::record::{Decided, Outcome, Record};
 use crate::scene::{Assembly, Dropped, Event, ReceivedFrame, Reception, Scene};
@@ -54,9 +54,9 @@ impl Station {
     ///
     /// # Errors
     /// See [`Receiver::open`].
-    pub fn open(bundle: &Bundle, config: Config, from_start: bool) -> Result<Self, BundleError> {
+    pub fn open(bundle: &Bundle, config: Config, from_start: bool, engine: &Engine) -> Result<Self, BundleError> {
         Ok(Station {
-            receiver: Receiver::open(bundle, config, Pace::default())?,
+            receiver: Receiver::open(bundle, config, Pace::default(), engine)?,
             assembly: Assembly::new(from_start),
             scene: None,
             scratch: Box::new(Scratch::new()),

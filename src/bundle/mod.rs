@@ -6,7 +6,7 @@ mod manifest;
 pub use error::BundleError;
 pub use manifest::{FileEntry, FusionWeights, GateThresholds, Manifest, SCHEMA, Scheduler};
 
-use crate::engine::Model;
+use crate::engine::{Engine, Session};
 use crate::files;
 use crate::sampler::MAX_STEPS;
 use crate::scene::{ClassMap, LabelSet};
@@ -133,13 +133,19 @@ impl Bundle {
         self.files.iter().find(|(name, _)| name == role).map(|(_, file)| file.as_path())
     }
 
-    /// Loads the model of `role`.
+    /// Loads the model of `role`, with these [inputs and outputs](Session::load).
     ///
     /// # Errors
-    /// [`BundleError::Role`] when the bundle has none, [`BundleError::Engine`] when it can't be loaded.
-    pub fn model(&self, role: &'static str) -> Result<Model, BundleError> {
+    /// [`BundleError::Role`] when the bundle has none, [`BundleError::Engine`] when it can't be loaded or has others.
+    pub fn session(
+        &self,
+        role: &'static str,
+        engine: &Engine,
+        inputs: &[(&str, &[usize])],
+        outputs: &[(&str, &[usize])],
+    ) -> Result<Session, BundleError> {
         let file = self.file(role).ok_or(BundleError::Role { dir: self.dir.clone(), role })?;
-        Model::load(file).map_err(BundleError::Engine)
+        Session::load(file, engine, inputs, outputs).map_err(BundleError::Engine)
     }
 
     /// The most common class of each cell in the training maps: the baseline `prior`.

@@ -6,13 +6,16 @@ use super::output::print;
 use clap::Args;
 use semrx::engine::Planned;
 use semrx::engine::kernel::Isa;
+use semrx::engine::kernel::threads::Threads;
+use semrx::engine::plan::Machine;
 use serde_json::json;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Plan an ONNX model, run it on random inputs, and say what it takes.
 ///
-/// One thread. Convolutions run in int8 where the model is quantized (QDQ or QLinearConv), else in f32; nodes that have no step run through
+/// Convolutions run in int8 where the model is quantized (QDQ or QLinearConv), else in f32; nodes that have no step run through
 /// tract, and are named.
 #[derive(Debug, Args)]
 #[command(
@@ -27,6 +30,9 @@ pub struct Options {
     /// Instruction set of the kernels; the fastest of this machine if not given
     #[arg(long, value_name = "NAME")]
     isa: Option<String>,
+    /// Threads
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    threads: u8,
     /// Say what each step takes, the slowest first
     #[arg(long, conflicts_with = "json")]
     steps: bool,
@@ -45,7 +51,10 @@ pub fn run(options: &Options) -> Done {
             *found.ok_or_else(|| Failure::usage(format!("--isa {name}: this machine has {}", names.join(", "))))?
         }
     };
-    let mut model = Planned::load(&options.model, isa)?;
+    let threads =
+        Threads::new(options.threads as usize).map_err(|error| Failure::failed(format!("--threads: {error}")))?;
+    let machine = Machine { isa, threads: Arc::new(threads) };
+    let mut model = Planned::load(&options.model, &machine)?;
     let mut times = Vec::new();
     for run in 0..options.runs + 3 {
         fill(&mut model);
@@ -67,7 +76,7 @@ pub fn run(options: &Options) -> Done {
         let value = json!({
             "model": options.model.display().to_string(),
             "isa": isa.name(),
-            "threads": 1,
+            "threads": options.threads,
             "runs": options.runs,
             "milliseconds": {"p50": p50, "p90": p90, "p99": p99, "least": times[0]},
             "macs": {"int8": macs.int8, "float": macs.float, "complete": !macs.incomplete},
@@ -81,7 +90,7 @@ pub fn run(options: &Options) -> Done {
     let through_tract: Vec<_> = through_tract.iter().map(|(op, count)| format!("{count} x {op}")).collect();
     let through_tract = if through_tract.is_empty() { "nothing".to_owned() } else { through_tract.join(", ") };
     print(&format!(
-        "{}: {isa}, 1 thread, {} runs\n\
+        "{}: {isa}, {} thread{}, {} runs\n\
          time         p50 {p50:.2} ms, p90 {p90:.2} ms, p99 {p99:.2} ms, least {:.2} ms\n\
          MACs         {:.1} M int8, {:.1} M float{}\n\
          arena        {} bytes\n\
@@ -89,6 +98,8 @@ pub fn run(options: &Options) -> Done {
          steps        {}\n\
          by tract     {through_tract}\n",
         options.model.display(),
+        options.threads,
+        if options.threads == 1 { "" } else { "s" },
         options.runs,
         times[0],
         macs.int8 as f64 / 1e6,

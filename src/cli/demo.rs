@@ -1,5 +1,6 @@
 //! `semrx demo`: a drive from end to end, with pictures, and nothing to download.
 
+use super::engine::EngineOptions;
 use super::exit::Failure;
 use super::lines::{self, Summary};
 use super::output::Printer;
@@ -34,6 +35,8 @@ pub struct Options {
     /// The models: a folder, or the name of a bundle
     #[arg(long, value_name = "BUNDLE", default_value = "street")]
     bundle: PathBuf,
+    #[command(flatten)]
+    engine: EngineOptions,
     /// Print records as JSON lines
     #[arg(long)]
     json: bool,
@@ -69,7 +72,8 @@ pub fn run(options: &Options) -> Done {
             CAMVID12.name
         )));
     }
-    let mut station = Station::open(&bundle, Config { seed: options.seed, ..Config::default() }, true)?;
+    let config = Config { seed: options.seed, ..Config::default() };
+    let mut station = Station::open(&bundle, config, true, &options.engine.open()?)?;
     std::fs::create_dir_all(out).map_err(|error| Failure::failed(format!("{}: {error}", out.display())))?;
     let street = Street::new(options.seed, grid);
     let mut sender = Sender::new(Settings { seed: options.seed, ..Settings::default() }, &CAMVID12);

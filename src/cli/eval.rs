@@ -1,5 +1,6 @@
 //! `semrx eval`: the evidence table.
 
+use super::engine::EngineName;
 use super::exit::Failure;
 use super::output::print;
 use super::{Done, bundles};
@@ -46,6 +47,9 @@ pub struct Options {
     /// Channels evaluated at the same time
     #[arg(long, default_value_t = 2)]
     threads: usize,
+    /// What runs the models
+    #[arg(long, value_enum, default_value_t)]
+    engine: EngineName,
     /// Print the table as JSON
     #[arg(long)]
     json: bool,
@@ -61,6 +65,7 @@ fn default_channels() -> Vec<String> {
 
 pub fn run(options: &Options) -> Done {
     let bundle = bundles::open(&options.bundle)?;
+    let engine = options.engine.open(1)?;
     let files = maps::list(&options.maps)?;
     let files = files
         .into_iter()
@@ -94,7 +99,7 @@ pub fn run(options: &Options) -> Done {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(case) = cases.get(index) else { break };
-                    let outcome = evaluate(&bundle, &truths, case, options.seed, &mut || progress.inc(1))
+                    let outcome = evaluate(&bundle, &truths, case, options.seed, &engine, &mut || progress.inc(1))
                         .map_err(Failure::from)
                         .map(|outcome| {
                             let scores = outcome.samples.iter().map(|row| Scores::of(row)).collect();

@@ -1,12 +1,11 @@
 //! `semrx infer`: one run of any ONNX model.
 
 use super::Done;
-use super::engine::Engine;
+use super::engine::EngineName;
 use super::exit::Failure;
 use super::output::print;
 use clap::Args;
-use semrx::engine::kernel::Isa;
-use semrx::engine::{Arrays, infer, infer_planned};
+use semrx::engine::{Arrays, Engine, infer, infer_planned};
 use std::path::PathBuf;
 
 /// Run any ONNX model that semrx can load once, on arrays from an .npz.
@@ -24,7 +23,7 @@ pub struct Options {
     outputs: PathBuf,
     /// What runs it: the plan, or tract alone
     #[arg(long, value_enum, default_value_t)]
-    engine: Engine,
+    engine: EngineName,
     /// Print names and shapes of the outputs as JSON
     #[arg(long)]
     json: bool,
@@ -36,8 +35,8 @@ pub fn run(options: &Options) -> Done {
         return Err(Failure::usage(format!("--outputs {}: is the file of the inputs", options.outputs.display())));
     }
     let arrays = Arrays::read(&options.inputs)?;
-    let results = match options.engine {
-        Engine::Plan => infer_planned(&options.model, &arrays, Isa::best())?,
+    let results = match options.engine.open(1)? {
+        Engine::Plan(machine) => infer_planned(&options.model, &arrays, &machine)?,
         Engine::Tract => infer(&options.model, &arrays)?,
     };
     results.write(&options.outputs).map_err(Failure::failed)?;

@@ -1,5 +1,6 @@
 //! `semrx run`: receive, decide, record.
 
+use super::engine::EngineOptions;
 use super::exit::Failure;
 use super::lines::{self, Summary};
 use super::output::Printer;
@@ -56,6 +57,8 @@ pub struct Options {
     /// Seed of the sampler's noise
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    #[command(flatten)]
+    engine: EngineOptions,
     /// End when no packet came for so long (UDP)
     #[arg(long, value_name = "MS")]
     idle_ms: Option<u64>,
@@ -110,7 +113,7 @@ pub fn run(options: &Options) -> Done {
     // A socket is bound before the models are loaded, so that it misses nothing meanwhile.
     let idle = options.idle_ms.map(Duration::from_millis);
     let mut source = options.from.source(&SourceOptions { idle, interrupt })?;
-    let mut station = Station::open(&bundle, config, !live)?;
+    let mut station = Station::open(&bundle, config, !live, &options.engine.open()?)?;
     plan(&mut station, &bundle, options)?;
     let mut recorder = options.record.as_deref().map(|path| RecordFile::create(path, &options.from)).transpose()?;
     let mut printer = Printer::default();

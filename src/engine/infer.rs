@@ -1,7 +1,7 @@
 //! One run of any ONNX model on arrays from an `.npz`, for comparing with other runtimes.
 
-use super::kernel::Isa;
 use super::model::{guarded, innermost, read};
+use super::plan::Machine;
 use super::{Bound, EngineError, Fact, Planned};
 use npyz::npz::{NpzArchive, NpzWriter};
 use npyz::{DType, NpyFile, Order, TypeChar, WriterBuilder};
@@ -201,11 +201,11 @@ pub fn infer(path: &Path, arrays: &Arrays) -> Result<Arrays, EngineError> {
     Ok(Arrays(outputs.into_iter().zip(results).collect()))
 }
 
-/// As [`infer`], on a plan for `isa`. Where an operator wants what is an input here to be constant, all inputs but the first are.
+/// As [`infer`], on a plan for `machine`. Where an operator wants what is an input here to be constant, all inputs but the first are.
 ///
 /// # Errors
 /// As `infer`.
-pub fn infer_planned(path: &Path, arrays: &Arrays, isa: Isa) -> Result<Arrays, EngineError> {
+pub fn infer_planned(path: &Path, arrays: &Arrays, machine: &Machine) -> Result<Arrays, EngineError> {
     let bytes = read(path)?;
     let load = |reason| EngineError::Load { model: path.to_owned(), reason };
     let interface = |reason| EngineError::Interface { model: path.to_owned(), reason };
@@ -224,8 +224,8 @@ pub fn infer_planned(path: &Path, arrays: &Arrays, isa: Isa) -> Result<Arrays, E
             constants.insert(name.clone(), Arc::new(tensor.clone()));
         }
     }
-    let mut planned = Planned::from_bytes(path, &bytes, isa, &bound)
-        .or_else(|_| Planned::from_bytes(path, &bytes, isa, &Bound { constants, ..bound }))?;
+    let mut planned = Planned::from_bytes(path, &bytes, machine, &bound)
+        .or_else(|_| Planned::from_bytes(path, &bytes, machine, &Bound { constants, ..bound }))?;
     for index in 0..planned.plan().inputs().len() {
         let name = planned.plan().inputs()[index].name.clone();
         let tensor = arrays.input(&name).ok_or_else(|| interface(format!("input {name:?} has no array")))?;

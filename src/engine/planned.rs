@@ -1,10 +1,9 @@
 //! A model on its plan.
 
-use super::kernel::Isa;
 use super::lower::{Fallback, Lowered, lower};
 use super::model::read;
 use super::onnx::{Bound, Graph};
-use super::plan::Plan;
+use super::plan::{Machine, Plan};
 use super::{EngineError, Macs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,24 +18,24 @@ pub struct Planned {
 }
 
 impl Planned {
-    /// Plans the ONNX file at `path` for `isa`. An open first dimension of an input is 1.
+    /// Plans the ONNX file at `path` for `machine`. An open first dimension of an input is 1.
     ///
     /// # Errors
     /// [`EngineError::Read`], and [`EngineError::Load`] with the node that can't be planned.
-    pub fn load(path: &Path, isa: Isa) -> Result<Self, EngineError> {
+    pub fn load(path: &Path, machine: &Machine) -> Result<Self, EngineError> {
         let bytes = read(path)?;
-        Self::from_bytes(path, &bytes, isa, &Bound::default())
+        Self::from_bytes(path, &bytes, machine, &Bound::default())
     }
 
     /// Plans an ONNX model in memory, with what is known of its inputs; `path` names it in errors.
     ///
     /// # Errors
     /// [`EngineError::Load`].
-    pub fn from_bytes(path: &Path, bytes: &[u8], isa: Isa, bound: &Bound) -> Result<Self, EngineError> {
+    pub fn from_bytes(path: &Path, bytes: &[u8], machine: &Machine, bound: &Bound) -> Result<Self, EngineError> {
         let load = |reason| EngineError::Load { model: path.to_owned(), reason };
         let Lowered { draft, fallbacks, macs } =
-            Graph::read(bytes, bound).and_then(|graph| lower(&graph, isa)).map_err(load)?;
-        Ok(Planned { path: path.to_owned(), plan: Plan::new(draft, isa), fallbacks, macs })
+            Graph::read(bytes, bound).and_then(|graph| lower(&graph, machine.isa)).map_err(load)?;
+        Ok(Planned { path: path.to_owned(), plan: Plan::new(draft, machine.clone()), fallbacks, macs })
     }
 
     pub fn path(&self) -> &Path {

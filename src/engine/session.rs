@@ -1,78 +1,151 @@
 //! A model with a fixed interface: named float inputs and outputs of known sizes, checked when it is opened.
 
 use super::model::innermost;
-use super::{EngineError, Macs, Model};
+use super::plan::Machine;
+use super::{EngineError, Macs, Model, Planned};
+use std::path::Path;
 use tract_onnx::prelude::*;
+
+/// What runs a model.
+#[derive(Debug, Clone)]
+pub enum Engine {
+    /// A plan of our own.
+    Plan(Machine),
+    /// tract, in floats: the reference.
+    Tract,
+}
 
 /// Runs one model over and over, with the inputs and outputs in the order that was asked for.
 #[derive(Debug)]
 pub struct Session {
-    model: Model,
-    state: TypedSimpleState,
+    runner: Runner,
     /// For each input of the model, its place in the caller's order.
     order: Vec<usize>,
-    shapes: Vec<Vec<usize>>,
     outputs: Vec<usize>,
 }
 
+#[derive(Debug)]
+enum Runner {
+    Plan(Planned),
+    Tract { model: Model, state: TypedSimpleState, shapes: Vec<Vec<usize>> },
+}
+
+/// What an engine says of an input or an output.
+struct Has {
+    name: String,
+    is_float: bool,
+    shape: Option<Vec<usize>>,
+    words: String,
+}
+
 impl Session {
-    /// Binds the model to `inputs` and `outputs`, each a name and a shape, all `float32`.
+    /// Loads the ONNX file at `path`, and binds it to `inputs` and `outputs`, each a name and a shape, all `float32`.
     ///
     /// # Errors
-    /// [`EngineError::Interface`] names what the model lacks or has otherwise.
-    pub fn open(model: Model, inputs: &[(&str, &[usize])], outputs: &[(&str, &[usize])]) -> Result<Self, EngineError> {
-        let fail = |reason: String| EngineError::Interface { model: model.path().to_owned(), reason };
-        let find = |ports: &[super::Port], kind: &str, name: &str, shape: &[usize]| {
-            let index = ports.iter().position(|port| port.name == name);
-            let index = index.ok_or_else(|| {
+    /// [`EngineError::Read`], [`EngineError::Load`], and [`EngineError::Interface`] that names what the model lacks or has otherwise.
+    pub fn load(
+        path: &Path,
+        engine: &Engine,
+        inputs: &[(&str, &[usize])],
+        outputs: &[(&str, &[usize])],
+    ) -> Result<Self, EngineError> {
+        let fail = |reason: String| EngineError::Interface { model: path.to_owned(), reason };
+        let (runner, has_inputs, has_outputs) = match engine {
+            Engine::Plan(machine) => {
+                let planned = Planned::load(path, machine)?;
+                let has = |ports: &[super::plan::Port]| ports.iter().map(Has::planned).collect::<Vec<_>>();
+                let (inputs, outputs) = (has(planned.plan().inputs()), has(planned.plan().outputs()));
+                (Runner::Plan(planned), inputs, outputs)
+            }
+            Engine::Tract => {
+                let model = Model::load(path)?;
+                let has = |ports: &[super::Port]| ports.iter().map(Has::loaded).collect::<Vec<_>>();
+                let (inputs, outputs) = (has(model.inputs()), has(model.outputs()));
+                let shapes = inputs.iter().map(|input| input.shape.clone().unwrap_or_default()).collect();
+                let state = model.plan.spawn().map_err(|error| fail(innermost(&error)))?;
+                (Runner::Tract { model, state, shapes }, inputs, outputs)
+            }
+        };
+        let find = |ports: &[Has], kind: &str, name: &str, shape: &[usize]| {
+            let index = ports.iter().position(|port| port.name == name).ok_or_else(|| {
                 let has: Vec<_> = ports.iter().map(|port| port.name.as_str()).collect();
                 fail(format!("has no {kind} {name:?}, it has {}", has.join(", ")))
             })?;
-            let port = &ports[index];
-            if port.datum_type != "float32" || port.shape.as_deref() != Some(shape) {
-                return Err(fail(format!("{kind} {port} should be float32{shape:?}")));
+            match ports[index].is_float && ports[index].shape.as_deref() == Some(shape) {
+                true => Ok(index),
+                false => Err(fail(format!("{kind} {} should be float32{shape:?}", ports[index].words))),
             }
-            Ok(index)
         };
-        let mut order = vec![usize::MAX; model.inputs().len()];
+        let mut order = vec![usize::MAX; has_inputs.len()];
         for (place, (name, shape)) in inputs.iter().enumerate() {
-            order[find(model.inputs(), "input", name, shape)?] = place;
+            order[find(&has_inputs, "input", name, shape)?] = place;
         }
         if let Some(spare) = order.iter().position(|&place| place == usize::MAX) {
-            return Err(fail(format!("wants an input {} that this role doesn't give", model.inputs()[spare])));
+            return Err(fail(format!("wants an input {} that this role doesn't give", has_inputs[spare].words)));
         }
-        let bound = outputs.iter().map(|(name, shape)| find(model.outputs(), "output", name, shape));
+        let bound = outputs.iter().map(|(name, shape)| find(&has_outputs, "output", name, shape));
         let outputs = bound.collect::<Result<Vec<_>, _>>()?;
-        let shapes = model.inputs().iter().map(|port| port.shape.clone().unwrap_or_default()).collect();
-        let state = model.plan.spawn().map_err(|error| fail(innermost(&error)))?;
-        Ok(Session { model, state, order, shapes, outputs })
-    }
-
-    pub fn model(&self) -> &Model {
-        &self.model
+        Ok(Session { runner, order, outputs })
     }
 
     /// Multiply-accumulates of one run.
     pub fn macs(&self) -> Macs {
-        self.model.macs()
+        match &self.runner {
+            Runner::Plan(planned) => planned.macs(),
+            Runner::Tract { model, .. } => model.macs(),
+        }
     }
 
-    /// Runs the model on `inputs`, in the order of [`Session::open`], into `outputs`; each slice as long as its shape's product.
+    /// Bytes of the weights in memory, and of the plan's arena. What tract allocates while it runs is not counted.
+    pub fn memory_bytes(&self) -> u64 {
+        match &self.runner {
+            Runner::Plan(planned) => (planned.plan().weights_bytes() + planned.plan().arena_bytes()) as u64,
+            Runner::Tract { model, .. } => model.weights_bytes(),
+        }
+    }
+
+    /// Runs the model on `inputs`, in the order of [`Session::load`], into `outputs`; each slice as long as its shape's product.
     ///
     /// # Errors
     /// [`EngineError::Run`].
     pub fn run(&mut self, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> Result<(), EngineError> {
-        let run = |session: &mut Self| -> TractResult<()> {
-            let mut values = tvec!();
-            for (place, shape) in session.order.iter().zip(&session.shapes) {
-                values.push(Tensor::from_shape(shape, inputs[*place])?.into());
+        match &mut self.runner {
+            Runner::Plan(planned) => {
+                for (index, &place) in self.order.iter().enumerate() {
+                    planned.plan_mut().input_mut(index).copy_from_slice(inputs[place]);
+                }
+                planned.run()?;
+                for (&index, out) in self.outputs.iter().zip(outputs) {
+                    out.copy_from_slice(planned.plan().output(index));
+                }
+                Ok(())
             }
-            let results = session.state.run(values)?;
-            for (index, out) in session.outputs.iter().zip(outputs) {
-                out.copy_from_slice(results[*index].try_as_plain_ram()?.as_slice::<f32>()?);
+            Runner::Tract { model, state, shapes } => {
+                let run = || -> TractResult<()> {
+                    let mut values = tvec!();
+                    for (place, shape) in self.order.iter().zip(shapes) {
+                        values.push(Tensor::from_shape(shape, inputs[*place])?.into());
+                    }
+                    let results = state.run(values)?;
+                    for (index, out) in self.outputs.iter().zip(outputs) {
+                        out.copy_from_slice(results[*index].try_as_plain_ram()?.as_slice::<f32>()?);
+                    }
+                    Ok(())
+                };
+                run().map_err(|error| EngineError::Run { model: model.path().to_owned(), reason: innermost(&error) })
             }
-            Ok(())
-        };
-        run(self).map_err(|error| EngineError::Run { model: self.model.path().to_owned(), reason: innermost(&error) })
+        }
+    }
+}
+
+impl Has {
+    fn planned(port: &super::plan::Port) -> Self {
+        let words = format!("{} {}{:?}", port.name, port.datum_type, port.shape);
+        Has { name: port.name.clone(), is_float: port.is_float(), shape: Some(port.shape.clone()), words }
+    }
+
+    fn loaded(port: &super::Port) -> Self {
+        let is_float = port.datum_type == "float32";
+        Has { name: port.name.clone(), is_float, shape: port.shape.clone(), words: port.to_string() }
     }
 }

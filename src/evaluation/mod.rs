@@ -7,7 +7,7 @@ pub use bootstrap::{Interval, Score, Scores, paired_f1};
 pub use rows::{ROWS, Row};
 
 use crate::bundle::{Bundle, BundleError};
-use crate::engine::EngineError;
+use crate::engine::{Engine, EngineError};
 use crate::link::{ChannelSpec, Packet, srx};
 use crate::receiver::{Config, Mode, Receiver};
 use crate::report::metrics::Confusion;
@@ -99,6 +99,7 @@ pub fn evaluate(
     maps: &[ClassMap],
     case: &Case,
     seed: u64,
+    engine: &Engine,
     tick: &mut dyn FnMut(),
 ) -> Result<Outcome, EvaluationError> {
     let labels = bundle.labels();
@@ -115,7 +116,7 @@ pub fn evaluate(
             .into_iter()
             .map(|steps| {
                 let config = Config { mode: Mode::Auto, steps: Some(steps), seed, ..Config::default() };
-                Receiver::open(bundle, config, Default::default())
+                Receiver::open(bundle, config, Default::default(), engine)
             })
             .collect::<Result<_, _>>()?,
     };

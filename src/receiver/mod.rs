@@ -13,7 +13,7 @@ pub use gate::{Gate, Pace};
 pub use refine::{Refined, SamplerKind};
 
 use crate::bundle::{Bundle, BundleError};
-use crate::engine::{EngineError, Session};
+use crate::engine::{Engine, EngineError, Session};
 use crate::scene::Scene;
 use crate::scene::rule::{COLUMNS, PAIRS};
 use crate::wire::{Grid, Header};
@@ -95,19 +95,19 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Loads what the mode needs of the bundle.
+    /// Loads what the mode needs of the bundle, to run on `engine`.
     ///
     /// # Errors
     /// [`BundleError`]: a missing role, a model that can't be loaded, or one whose inputs are not those of its role.
-    pub fn open(bundle: &Bundle, config: Config, pace: Pace) -> Result<Self, BundleError> {
+    pub fn open(bundle: &Bundle, config: Config, pace: Pace, engine: &Engine) -> Result<Self, BundleError> {
         let grid = bundle.grid();
         let ports = condition::ports(grid, bundle.labels().len());
         let inputs: Vec<(&str, &[usize])> = ports.iter().map(|(name, shape)| (*name, shape.as_slice())).collect();
         let outputs = [("free", &[1, COLUMNS][..]), ("hazard", &[1, PAIRS])];
-        let head = Session::open(bundle.model("head")?, &inputs, &outputs).map_err(BundleError::Engine)?;
+        let head = bundle.session("head", engine, &inputs, &outputs)?;
         let refiner = match config.mode {
             Mode::SemanticFirst => None,
-            Mode::Auto | Mode::Hybrid => Some(Refiner::open(bundle, config.sampler)?),
+            Mode::Auto | Mode::Hybrid => Some(Refiner::open(bundle, config.sampler, engine)?),
         };
         Ok(Receiver {
             config,
@@ -145,10 +145,10 @@ impl Receiver {
         (self.head.macs().total(), self.refiner.as_ref().map_or(0, Refiner::macs))
     }
 
-    /// Bytes of the models' weights in memory and of the receiver's own buffers. What tract allocates while it runs is not counted.
+    /// Bytes of the models in memory and of the receiver's own buffers. What tract allocates while it runs is not counted.
     pub fn memory_bytes(&self) -> u64 {
         let restore = self.refiner.as_ref().map_or(0, Refiner::memory_bytes);
-        self.head.model().weights_bytes() + self.condition.memory_bytes() + restore
+        self.head.memory_bytes() + self.condition.memory_bytes() + restore
     }
 
     /// Runs each model on an empty scene, twice, and times the second run.

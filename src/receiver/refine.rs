@@ -2,7 +2,7 @@
 
 use super::condition::{self, BITS, Condition, class_bits};
 use crate::bundle::{Bundle, BundleError};
-use crate::engine::{EngineError, Session};
+use crate::engine::{Engine, EngineError, Session};
 use crate::noise::Noise;
 use crate::sampler::{self, Ddim, Karras, MultistepConsistency, Step};
 use crate::scene::Scene;
@@ -42,7 +42,7 @@ pub(super) struct Refiner {
 }
 
 impl Refiner {
-    pub fn open(bundle: &Bundle, kind: SamplerKind) -> Result<Self, BundleError> {
+    pub fn open(bundle: &Bundle, kind: SamplerKind, engine: &Engine) -> Result<Self, BundleError> {
         let (grid, classes) = (bundle.grid(), bundle.labels().len());
         if classes > 1 << BITS {
             let reason = format!("has {classes} classes, the restore network tells {} apart in {BITS} bits", 1 << BITS);
@@ -53,11 +53,11 @@ impl Refiner {
         let (x, logits) = (plane(BITS), plane(classes));
         let mut inputs: Vec<(&str, &[usize])> = vec![("x", &x), ("sigma", &[1])];
         inputs.extend(shared.iter().map(|(name, shape)| (*name, shape.as_slice())));
-        let restore = Session::open(bundle.model("restore")?, &inputs, &[("logits", &logits)]);
+        let restore = bundle.session("restore", engine, &inputs, &[("logits", &logits)])?;
         let scheduler = bundle.scheduler();
         let cells = grid.cells();
         Ok(Refiner {
-            restore: restore.map_err(BundleError::Engine)?,
+            restore,
             karras: Karras { sigma_min: scheduler.sigma_min, sigma_max: scheduler.sigma_max, rho: scheduler.rho },
             kind,
             x: vec![0.0; BITS * cells],
@@ -76,7 +76,7 @@ impl Refiner {
 
     pub fn memory_bytes(&self) -> u64 {
         let buffers = [&self.x, &self.x0, &self.logits, &self.posterior].map(|buffer| size_of_val(&buffer[..]) as u64);
-        self.restore.model().weights_bytes() + buffers.iter().sum::<u64>() + 2 * self.cells.len() as u64
+        self.restore.memory_bytes() + buffers.iter().sum::<u64>() + 2 * self.cells.len() as u64
     }
 
     /// Asks the network once, at the highest noise level.

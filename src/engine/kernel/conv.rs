@@ -27,6 +27,11 @@ impl Shape {
         [self.dilation[0] * self.input.row, self.dilation[1] * self.input.pixel]
     }
 
+    /// Multiply-accumulates of a row of the output, where each output channel reads all input channels.
+    pub fn macs_of_row(&self) -> usize {
+        self.width * self.outputs * self.taps[0] * self.taps[1] * self.depth
+    }
+
     /// Whether output rows have no cells.
     pub(super) fn is_empty(&self, rows: &Range<usize>) -> bool {
         rows.is_empty() || self.width == 0 || self.outputs == 0

@@ -27,6 +27,7 @@ pub mod table8;
 pub mod tensor;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod threads;
 #[cfg(target_arch = "x86_64")]
 mod tile;
 #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]

@@ -273,7 +273,14 @@ impl Lowering<'_> {
             let real = sums.weights.len() / (shape.outputs * shape.taps[0] * shape.taps[1]);
             Kernel8::Dense(shape, Weights::pack(self.isa, &shape, real, &sums.weights, &sums.offset))
         };
-        self.draft.steps.push(Step::Conv8(Box::new(Conv8 { input: sums.input, output, kernel, scale, end })));
+        self.draft.steps.push(Step::Conv8(Box::new(Conv8 {
+            input: sums.input,
+            output,
+            rows: sums.size[0],
+            kernel,
+            scale,
+            end,
+        })));
     }
 
     pub(super) fn end_int8(&mut self, sums: &Sums, grid: Grid) -> SlotId {

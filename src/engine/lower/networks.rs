@@ -2,6 +2,7 @@
 
 use super::super::Planned;
 use crate::engine::kernel::Isa;
+use crate::engine::plan::Machine;
 use crate::engine::{Arrays, EngineError};
 use std::path::{Path, PathBuf};
 use tract_onnx::pb::TensorProto;
@@ -17,7 +18,7 @@ fn network(name: &str) -> Option<PathBuf> {
 }
 
 fn run(model: &Path, input: &[f32]) -> Result<(Planned, Vec<f32>), EngineError> {
-    let mut planned = Planned::load(model, Isa::best())?;
+    let mut planned = Planned::load(model, &Machine::one_thread(Isa::best()))?;
     planned.plan_mut().input_mut(0).copy_from_slice(input);
     planned.run()?;
     let output = planned.plan().output(0).to_vec();

@@ -1,11 +1,13 @@
 //! Small networks, planned and run, beside the same file run by tract in f32.
 
-use super::super::{Bound, Model, Planned, Session};
+use super::super::{Bound, Model, Planned};
 use crate::engine::kernel::Isa;
 use crate::engine::kernel::testing::Random;
+use crate::engine::plan::Machine;
 use std::path::Path;
 use tract_onnx::pb;
 use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::prelude::{IntoTValue, Tensor, tvec};
 
 /// Writes ONNX files node by node.
 #[derive(Default)]
@@ -200,7 +202,8 @@ fn noise() -> Vec<f32> {
 }
 
 fn planned(file: &[u8], isa: Isa) -> (Planned, Vec<f32>) {
-    let mut planned = Planned::from_bytes(Path::new("test.onnx"), file, isa, &Bound::default()).unwrap();
+    let mut planned =
+        Planned::from_bytes(Path::new("test.onnx"), file, &Machine::one_thread(isa), &Bound::default()).unwrap();
     let mut output = Vec::new();
     for _ in 0..2 {
         planned.plan_mut().input_mut(0).copy_from_slice(&noise());
@@ -240,11 +243,9 @@ fn a_float_unet_gives_what_tract_gives() {
 
 fn by_tract(file: &[u8]) -> Vec<f32> {
     let model = Model::from_bytes(Path::new("test.onnx"), file).unwrap();
-    let output = model.outputs()[0].name.clone();
-    let mut session = Session::open(model, &[("x", &SHAPE)], &[(&output, &[1, 5, 12, 20])]).unwrap();
-    let mut values = vec![0.0; 5 * 12 * 20];
-    session.run(&[&noise()], &mut [&mut values]).unwrap();
-    values
+    let x = Tensor::from_shape(&SHAPE, &noise()).unwrap();
+    let values = model.plan.run(tvec!(x.into_tvalue())).unwrap();
+    values[0].try_as_plain_ram().unwrap().as_slice::<f32>().unwrap().to_vec()
 }
 
 #[test]
@@ -266,9 +267,14 @@ fn what_cannot_be_planned_is_an_error_that_names_the_node() {
         writer.graph.input = Writer::ports(&["x"], &SHAPE);
         let output = write(&mut writer);
         writer.graph.output = Writer::ports(&[&output], &SHAPE);
-        Planned::from_bytes(Path::new("test.onnx"), &writer.file(), Isa::Scalar, &Bound::default())
-            .unwrap_err()
-            .to_string()
+        Planned::from_bytes(
+            Path::new("test.onnx"),
+            &writer.file(),
+            &Machine::one_thread(Isa::Scalar),
+            &Bound::default(),
+        )
+        .unwrap_err()
+        .to_string()
     };
     for scale in [0.0, -1.0, f32::NAN, f32::INFINITY] {
         let error = refused(&|writer| writer.quantized("x", scale, 0));

@@ -9,9 +9,11 @@ pub mod tensor;
 pub mod tract;
 
 use crate::engine::kernel::Isa;
+use crate::engine::kernel::threads::Threads;
 use arena::{Arena, Lease};
 use slot::{Slot, SlotId};
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use step::{Layout, Step};
 
@@ -35,6 +37,32 @@ impl Port {
     }
 }
 
+/// What a plan runs on: instructions and threads.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    pub isa: Isa,
+    pub threads: Arc<Threads>,
+}
+
+impl Machine {
+    /// The fastest instructions of this machine, and `threads` of its threads, 1..=[`MAX_THREADS`](crate::engine::kernel::threads::MAX_THREADS).
+    ///
+    /// # Errors
+    /// What the operating system says where it starts no more threads.
+    pub fn new(threads: usize) -> std::io::Result<Self> {
+        Ok(Machine { isa: Isa::best(), threads: Arc::new(Threads::new(threads)?) })
+    }
+
+    /// One thread with these instructions.
+    pub fn one_thread(isa: Isa) -> Self {
+        Machine { isa, threads: Arc::new(Threads::one()) }
+    }
+
+    fn layout<'a>(&'a self, slots: &'a [Slot], ranges: &'a [Range<usize>]) -> Layout<'a> {
+        Layout { isa: self.isa, threads: &self.threads, slots, ranges }
+    }
+}
+
 /// Steps in their order, with the slots that they write.
 #[derive(Debug, Default)]
 pub struct Draft {
@@ -49,7 +77,7 @@ pub struct Draft {
 /// Ready to run.
 #[derive(Debug)]
 pub struct Plan {
-    isa: Isa,
+    machine: Machine,
     slots: Vec<Slot>,
     ranges: Vec<Range<usize>>,
     steps: Vec<Step>,
@@ -57,11 +85,13 @@ pub struct Plan {
     inputs: Vec<Port>,
     outputs: Vec<Port>,
     arena: Arena,
+    /// For each thread as much as the step that needs most.
+    scratch: Vec<i64>,
 }
 
 impl Plan {
     /// Places every slot in the arena.
-    pub fn new(draft: Draft, isa: Isa) -> Self {
+    pub fn new(draft: Draft, machine: Machine) -> Self {
         let Draft { slots, steps, labels, inputs, outputs } = draft;
         let mut leases: Vec<Lease> =
             slots.iter().map(|slot| Lease { bytes: slot.bytes(), first: usize::MAX, last: 0 }).collect();
@@ -77,11 +107,12 @@ impl Plan {
         outputs.iter().for_each(|output| touch(output.slot, steps.len()));
         let (offsets, bytes) = arena::place(&leases);
         let ranges = offsets.iter().zip(&slots).map(|(&from, slot)| from..from + slot.bytes()).collect();
-        Plan { isa, slots, ranges, steps, labels, inputs, outputs, arena: Arena::new(bytes) }
+        let scratch = vec![0; steps.iter().map(Step::scratch).max().unwrap_or(0) * machine.threads.count()];
+        Plan { machine, slots, ranges, steps, labels, inputs, outputs, arena: Arena::new(bytes), scratch }
     }
 
-    pub fn isa(&self) -> Isa {
-        self.isa
+    pub fn machine(&self) -> &Machine {
+        &self.machine
     }
 
     pub fn inputs(&self) -> &[Port] {
@@ -106,8 +137,9 @@ impl Plan {
         self.steps.iter().map(Step::weights_bytes).sum()
     }
 
+    /// What a run writes to: the arena, and what threads need beside it.
     pub fn arena_bytes(&self) -> usize {
-        self.arena.bytes().len()
+        self.arena.bytes().len() + size_of_val(&self.scratch[..])
     }
 
     /// The bytes of input `index`, to be written before a run.
@@ -147,8 +179,8 @@ impl Plan {
     /// # Errors
     /// What tract says of a step that it runs.
     pub fn run(&mut self) -> Result<(), String> {
-        let layout = Layout { isa: self.isa, slots: &self.slots, ranges: &self.ranges };
-        self.steps.iter().try_for_each(|step| step.run(&layout, &mut self.arena))
+        let layout = self.machine.layout(&self.slots, &self.ranges);
+        self.steps.iter().try_for_each(|step| step.run(&layout, &mut self.arena, &mut self.scratch))
     }
 
     /// [`Plan::run`], which adds to `times` what each step took.
@@ -156,10 +188,10 @@ impl Plan {
     /// # Errors
     /// As `run`.
     pub fn run_timed(&mut self, times: &mut [Duration]) -> Result<(), String> {
-        let layout = Layout { isa: self.isa, slots: &self.slots, ranges: &self.ranges };
+        let layout = self.machine.layout(&self.slots, &self.ranges);
         self.steps.iter().zip(times).try_for_each(|(step, time)| {
             let start = Instant::now();
-            step.run(&layout, &mut self.arena)?;
+            step.run(&layout, &mut self.arena, &mut self.scratch)?;
             *time += start.elapsed();
             Ok(())
         })

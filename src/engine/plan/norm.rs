@@ -2,7 +2,7 @@
 
 use super::arena::Rest;
 use super::slot::{SlotId, Vector};
-use super::step::Layout;
+use super::step::{CELL, Layout};
 use crate::engine::kernel::moments;
 
 /// Sums over the pixels of images: see [`moments::int8`].
@@ -26,7 +26,12 @@ impl Moments {
         moments::groups(terms) * (channels / span)
     }
 
-    pub fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8]) {
+    /// Numbers that each thread needs beside.
+    pub fn scratch(&self) -> usize {
+        Self::len(self.terms.len(), self.channels, self.span)
+    }
+
+    pub fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8], scratch: &mut [i64]) {
         let sums: &mut [i64] = bytemuck::cast_slice_mut(own);
         if self.clears {
             sums.fill(0);
@@ -36,9 +41,31 @@ impl Moments {
         for (term, &(slot, channel)) in terms.iter_mut().zip(&self.terms) {
             *term = (layout.bytes(rest, slot), layout.image(slot).view(0, 0, channel));
         }
-        let sums = &mut sums[self.at..][..Self::len(self.terms.len(), self.channels, self.span)];
+        let sums = &mut sums[self.at..][..self.scratch()];
         let terms = &terms[..self.terms.len()];
-        moments::int8(layout.isa, self.channels, self.span, first.width, 0..first.height, terms, sums);
+        // Each thread sums on its own; the sums are whole numbers, so it doesn't matter how they are brought together.
+        let each = scratch.len() / layout.threads.count();
+        scratch.chunks_exact_mut(each).for_each(|own| own[..sums.len()].fill(0));
+        layout.rows(
+            (first.height, 0),
+            CELL * self.channels * first.width,
+            (&mut [0u8; 0], 0),
+            scratch,
+            |rows, _, own| {
+                moments::int8(
+                    layout.isa,
+                    self.channels,
+                    self.span,
+                    first.width,
+                    rows,
+                    terms,
+                    &mut own[..self.scratch()],
+                );
+            },
+        );
+        for own in scratch.chunks_exact(each) {
+            sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+        }
     }
 }
 
@@ -169,7 +196,12 @@ impl FloatNorm {
         (5 * channels, 6 * channels)
     }
 
-    pub fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8]) {
+    /// Numbers that each thread needs beside.
+    pub fn scratch(&self) -> usize {
+        2 * self.channels
+    }
+
+    pub fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8], scratch: &mut [i64]) {
         let (image, channels) = (layout.image(self.image), self.channels);
         let (gain, offset) = (layout.vector(rest, &self.gain), layout.vector(rest, &self.offset));
         let cells = layout.floats(rest, self.image);
@@ -178,36 +210,48 @@ impl FloatNorm {
         let own: &mut [f32] = bytemuck::cast_slice_mut(own);
         let (center, own) = own.split_at_mut(channels);
         let (factor, bias) = own.split_at_mut(channels);
-        let take = |center: &[f32], sums: &mut [f64]| {
-            sums.fill(0.0);
-            moments::float(
-                layout.isa,
-                channels,
-                image.width,
-                0..image.height,
-                cells,
-                image.view(0, 0, 0),
-                center,
-                sums,
-            );
-        };
         let size = channels / self.groups;
         let count = (image.height * image.width * size) as f64;
+        // Over a group: of its sums, which stand in pairs, the first or the second ones.
+        let total = |sums: &[f64], group: usize, which: usize| {
+            sums[2 * group * size..][..2 * size].iter().skip(which).step_by(2).sum::<f64>() / count
+        };
         center.fill(0.0);
-        take(center, sums);
-        for (center, sums) in center.chunks_exact_mut(size).zip(sums.chunks_exact(size)) {
-            center.fill((sums.iter().sum::<f64>() / count) as f32);
+        self.take(layout, cells, center, sums, scratch);
+        for (group, center) in center.chunks_exact_mut(size).enumerate() {
+            center.fill(total(sums, group, 0) as f32);
         }
-        take(center, sums);
-        let (first, second) = sums.split_at(channels);
+        self.take(layout, cells, center, sums, scratch);
         for group in 0..self.groups {
             let own = group * size..(group + 1) * size;
-            let rest = first[own.clone()].iter().sum::<f64>() / count;
-            let variance = second[own.clone()].iter().sum::<f64>() / count - rest * rest;
+            let rest = total(sums, group, 0);
+            let variance = total(sums, group, 1) - rest * rest;
             let gain = f64::from(gain[group]) / (variance.max(0.0) + f64::from(self.epsilon)).sqrt();
             let mean = f64::from(center[own.start]) + rest;
             factor[own.clone()].fill(gain as f32);
             bias[own].fill((f64::from(offset[group]) - mean * gain) as f32);
         }
     }
+
+    /// For each channel its sum round `center` and that of the squares. Threads share the channels: those of one are summed in one order.
+    fn take(&self, layout: &Layout<'_>, cells: &[f32], center: &[f32], sums: &mut [f64], scratch: &mut [i64]) {
+        let image = layout.image(self.image);
+        let work = CELL * VECTOR * image.height * image.width;
+        let rows = (self.channels.div_ceil(VECTOR), 2 * VECTOR);
+        layout.rows(rows, work, (sums, 0), scratch, |rows, sums, own| {
+            let part = rows.start * VECTOR..self.channels.min(rows.end * VECTOR);
+            let own: &mut [f64] = bytemuck::cast_slice_mut(&mut own[..2 * part.len()]);
+            own.fill(0.0);
+            let view = image.view(0, 0, part.start);
+            let center = &center[part];
+            moments::float(layout.isa, center.len(), image.width, 0..image.height, cells, view, center, own);
+            let (first, second) = own.split_at(center.len());
+            for (pair, (&first, &second)) in sums.chunks_exact_mut(2).zip(first.iter().zip(second)) {
+                pair.copy_from_slice(&[first, second]);
+            }
+        });
+    }
 }
+
+/// Channels that go to one thread: those of the widest vector.
+const VECTOR: usize = 16;

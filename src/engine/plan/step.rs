@@ -4,18 +4,27 @@ use super::arena::{Arena, Rest};
 use super::norm::{FloatNorm, Moments, Norm};
 use super::slot::{Element, Image, Slot, SlotId, Vector};
 use super::tensor::TensorStep;
-use crate::engine::kernel::conv8::{self, Epilogue, Output};
+use crate::engine::kernel::conv::Shape;
+use crate::engine::kernel::conv8;
 use crate::engine::kernel::conv32::{self, Bounds};
 use crate::engine::kernel::depthwise8;
+use crate::engine::kernel::epilogue::{Epilogue, Output};
 use crate::engine::kernel::pointwise::{self, Activation, Cells, TERMS, Target, Term};
 use crate::engine::kernel::ring::{self, Ringed};
+use crate::engine::kernel::threads::Threads;
 use crate::engine::kernel::{Isa, View};
 use std::ops::Range;
+
+/// Work below which a thread is not worth waking, in int8 multiply-accumulates; and what others are counted as.
+const GRAIN: usize = 1 << 18;
+pub(super) const FLOAT_MAC: usize = 4;
+pub(super) const CELL: usize = 32;
 
 /// What a plan's steps find when they run.
 #[derive(Debug, Clone, Copy)]
 pub struct Layout<'a> {
     pub isa: Isa,
+    pub threads: &'a Threads,
     pub slots: &'a [Slot],
     pub ranges: &'a [Range<usize>],
 }
@@ -34,6 +43,19 @@ impl Layout<'_> {
 
     pub fn floats<'a>(&self, rest: &Rest<'a>, slot: SlotId) -> &'a [f32] {
         bytemuck::cast_slice(self.bytes(rest, slot))
+    }
+
+    /// Calls `work` for all rows of an image of which a part lies in `own` from element `origin` on, cut among the threads: `work` is as many
+    /// multiply-accumulates a row, in all.
+    pub fn rows<T: Send>(
+        &self,
+        (rows, pitch): (usize, usize),
+        macs: usize,
+        (own, origin): (&mut [T], usize),
+        scratch: &mut [i64],
+        work: impl Fn(Range<usize>, &mut [T], &mut [i64]) + Sync,
+    ) {
+        self.threads.rows(rows, GRAIN.div_ceil(macs.max(1)), (&mut own[origin..], pitch), scratch, work);
     }
 
     pub fn vector<'a>(&self, rest: &Rest<'a>, vector: &'a Vector) -> &'a [f32] {
@@ -58,6 +80,8 @@ pub struct Quantize {
 pub struct Conv8 {
     pub input: SlotId,
     pub output: SlotId,
+    /// Of the output.
+    pub rows: usize,
     pub kernel: Kernel8,
     pub scale: Vec<f32>,
     pub end: ConvEnd,
@@ -65,11 +89,33 @@ pub struct Conv8 {
 
 #[derive(Debug)]
 pub enum Kernel8 {
-    Dense(conv8::Shape, conv8::Weights),
-    Depthwise(depthwise8::Shape, depthwise8::Weights),
+    Dense(Shape, conv8::Weights),
+    Depthwise(Shape, depthwise8::Weights),
 }
 
 impl Kernel8 {
+    fn shape(&self) -> &Shape {
+        match self {
+            Kernel8::Dense(shape, _) | Kernel8::Depthwise(shape, _) => shape,
+        }
+    }
+
+    fn macs_of_row(&self) -> usize {
+        match self {
+            Kernel8::Dense(shape, _) => shape.macs_of_row(),
+            Kernel8::Depthwise(shape, _) => shape.macs_of_row() / shape.depth,
+        }
+    }
+
+    fn run(&self, cells: &[u8], rows: Range<usize>, epilogue: Epilogue<'_>, output: Output<'_>, scratch: &mut [i64]) {
+        match self {
+            Kernel8::Dense(shape, weights) => {
+                conv8::run_with(shape, weights, cells, rows, epilogue, output, bytemuck::cast_slice_mut(scratch));
+            }
+            Kernel8::Depthwise(shape, weights) => depthwise8::run(shape, weights, cells, rows, epilogue, output),
+        }
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Kernel8::Dense(_, weights) => weights.bytes(),
@@ -91,7 +137,7 @@ pub struct Conv32 {
     pub output: SlotId,
     /// Of the output.
     pub rows: usize,
-    pub shape: conv32::Shape,
+    pub shape: Shape,
     pub weights: conv32::Weights,
     pub bounds: Bounds,
 }
@@ -219,12 +265,24 @@ impl Step {
         }
     }
 
+    /// Numbers of 8 bytes that each thread needs beside the arena.
+    pub fn scratch(&self) -> usize {
+        match self {
+            Step::Conv8(step) => step.scratch(),
+            Step::Moments(step) => step.scratch(),
+            Step::FloatNorm(step) => step.scratch(),
+            _ => 0,
+        }
+    }
+
+    /// `scratch` has as much for each thread as any step [needs](Step::scratch).
+    ///
     /// # Errors
     /// Only steps that tract runs can fail.
-    pub fn run(&self, layout: &Layout<'_>, arena: &mut Arena) -> Result<(), String> {
+    pub fn run(&self, layout: &Layout<'_>, arena: &mut Arena, scratch: &mut [i64]) -> Result<(), String> {
         let (rest, own) = arena.split(&layout.ranges[self.output()]);
         match self {
-            Step::Conv8(step) => step.run(layout, &rest, own),
+            Step::Conv8(step) => step.run(layout, &rest, own, scratch),
             Step::Conv32(step) => step.run(layout, &rest, own),
             Step::Pointwise(step) => step.run(layout, &rest, own),
             Step::Ring(image) => {
@@ -234,9 +292,9 @@ impl Step {
                 let Image { height, width, ring, border, .. } = image;
                 ring::fill(own, &Ringed { height, width, ring, view }, 0..height, border);
             }
-            Step::Moments(step) => step.run(layout, &rest, own),
+            Step::Moments(step) => step.run(layout, &rest, own, scratch),
             Step::Norm(step) => step.run(layout, &rest, own),
-            Step::FloatNorm(step) => step.run(layout, &rest, own),
+            Step::FloatNorm(step) => step.run(layout, &rest, own, scratch),
             Step::Affine(step) => step.run(layout, &rest, own),
             Step::Tensor(step) => step.run(layout, &rest, own),
             #[cfg(feature = "onnx")]
@@ -247,32 +305,43 @@ impl Step {
 }
 
 impl Conv8 {
-    fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8]) {
-        let image = layout.image(self.output);
-        let (rows, origin) = (0..image.height, image.view(0, 0, 0).origin);
-        let (epilogue, output) = match &self.end {
+    fn scratch(&self) -> usize {
+        match &self.kernel {
+            Kernel8::Dense(_, weights) => weights.scratch().div_ceil(2),
+            Kernel8::Depthwise(..) => 0,
+        }
+    }
+
+    fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8], scratch: &mut [i64]) {
+        let cells = layout.bytes(rest, self.input);
+        let shape = self.kernel.shape();
+        let (size, macs) = ((self.rows, shape.output.row), self.kernel.macs_of_row());
+        match &self.end {
             ConvEnd::Int8 { zero_point, low, high } => {
                 let epilogue = Epilogue::Int8 { scale: &self.scale, zero_point: *zero_point, low: *low, high: *high };
-                (epilogue, Output::Int8(&mut own[origin..]))
+                layout.rows(size, macs, (own, shape.output.origin), scratch, |rows, own, scratch| {
+                    self.kernel.run(cells, rows, epilogue, Output::Int8(own), scratch);
+                });
             }
             ConvEnd::Float { bias } => {
-                let cells: &mut [f32] = bytemuck::cast_slice_mut(own);
-                (Epilogue::Float { scale: &self.scale, bias }, Output::Float(&mut cells[origin..]))
+                let epilogue = Epilogue::Float { scale: &self.scale, bias };
+                let own: &mut [f32] = bytemuck::cast_slice_mut(own);
+                layout.rows(size, macs, (own, shape.output.origin), scratch, |rows, own, scratch| {
+                    self.kernel.run(cells, rows, epilogue, Output::Float(own), scratch);
+                });
             }
-        };
-        let cells = layout.bytes(rest, self.input);
-        match &self.kernel {
-            Kernel8::Dense(shape, weights) => conv8::run(shape, weights, cells, rows, epilogue, output),
-            Kernel8::Depthwise(shape, weights) => depthwise8::run(shape, weights, cells, rows, epilogue, output),
         }
     }
 }
 
 impl Conv32 {
     fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8]) {
-        let own: &mut [f32] = bytemuck::cast_slice_mut(own);
-        let (cells, to) = (layout.floats(rest, self.input), &mut own[self.shape.output.origin..]);
-        conv32::run(&self.shape, &self.weights, cells, 0..self.rows, self.bounds, to);
+        let (cells, own) = (layout.floats(rest, self.input), bytemuck::cast_slice_mut::<_, f32>(own));
+        let Shape { output, .. } = self.shape;
+        let macs = FLOAT_MAC * self.shape.macs_of_row();
+        layout.rows((self.rows, output.row), macs, (own, output.origin), &mut [], |rows, own, _| {
+            conv32::run(&self.shape, &self.weights, cells, rows, self.bounds, own);
+        });
     }
 }
 
@@ -296,17 +365,25 @@ impl Pointwise {
             };
             *term = Term { cells, view: image.view(0, 0, own.channel), factor: layout.vector(rest, &own.factor) };
         }
-        let target = match self.quantize {
+        let (terms, bias) = (&terms[..self.terms.len()], layout.vector(rest, &self.bias));
+        let (rows, pitch) = (source.height, shape.output.row << self.up);
+        let work = CELL * shape.channels * shape.width;
+        let run = |rows: Range<usize>, target: Target<'_>| {
+            pointwise::run(layout.isa, &shape, terms, bias, self.activation, rows, target)
+        };
+        match self.quantize {
             Some(Quantize { per_unit, zero_point, low, high }) => {
-                Target::Int8 { cells: &mut own[shape.output.origin..], per_unit, zero_point, low, high }
+                layout.rows((rows, pitch), work, (own, shape.output.origin), &mut [], |rows, cells, _| {
+                    run(rows, Target::Int8 { cells, per_unit, zero_point, low, high });
+                });
             }
             None => {
-                let cells: &mut [f32] = bytemuck::cast_slice_mut(own);
-                Target::Float(&mut cells[shape.output.origin..])
+                let own: &mut [f32] = bytemuck::cast_slice_mut(own);
+                layout.rows((rows, pitch), work, (own, shape.output.origin), &mut [], |rows, cells, _| {
+                    run(rows, Target::Float(cells));
+                });
             }
-        };
-        let (terms, bias) = (&terms[..self.terms.len()], layout.vector(rest, &self.bias));
-        pointwise::run(layout.isa, &shape, terms, bias, self.activation, 0..source.height, target);
+        }
     }
 }
 

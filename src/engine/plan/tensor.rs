@@ -2,9 +2,9 @@
 
 use super::arena::Rest;
 use super::slot::SlotId;
-use super::step::Layout;
+use super::step::{CELL, FLOAT_MAC, Layout};
 use crate::engine::kernel::tensor::formula::Instruction;
-use crate::engine::kernel::tensor::walk::{Strided, Walk};
+use crate::engine::kernel::tensor::walk::{AXES, Strided, Walk};
 use crate::engine::kernel::tensor::{copy, fold, map, product};
 use std::sync::Arc;
 
@@ -38,6 +38,40 @@ impl Source {
     }
 }
 
+/// How threads share a walk: along the first axis that has more than one element.
+struct Cut<'a> {
+    walk: &'a Walk,
+    axis: usize,
+    /// What an element takes, beside others.
+    cost: usize,
+}
+
+impl<'a> Cut<'a> {
+    fn new(walk: &'a Walk, cost: usize) -> Self {
+        let axis = walk.sizes.iter().position(|&size| size > 1).unwrap_or(0);
+        Cut { walk, axis, cost }
+    }
+
+    /// Calls `work` with the sizes of each part, the index along the axis at which it begins, and the output from there on.
+    fn run<T: Send>(
+        &self,
+        layout: &Layout<'_>,
+        (own, at): (&mut [T], usize),
+        work: impl Fn(&[usize], usize, &mut [T]) + Sync,
+    ) {
+        let (sizes, axis) = (&self.walk.sizes, self.axis);
+        let inner: usize = sizes[axis + 1..].iter().product();
+        let pitch = self.walk.strides[0][axis];
+        layout.rows((sizes[axis], pitch), CELL / 2 * inner * self.cost, (own, at), &mut [], |range, own, _| {
+            let mut part = [0; AXES];
+            let part = &mut part[..sizes.len()];
+            part.copy_from_slice(sizes);
+            part[axis] = range.len();
+            work(part, range.start, own);
+        });
+    }
+}
+
 /// The most sources of a formula.
 pub const SOURCES: usize = 8;
 
@@ -58,9 +92,16 @@ impl Map {
             let (cells, at) = from.floats(layout, rest);
             *to = Strided { cells, at, strides };
         }
-        let sources = &sources[..self.sources.len()];
-        let own = bytemuck::cast_slice_mut(own);
-        map::run(layout.isa, &self.walk.sizes, &self.program, sources, own, self.at, &self.walk.strides[0]);
+        let own: &mut [f32] = bytemuck::cast_slice_mut(own);
+        let cut = Cut::new(&self.walk, self.program.len());
+        cut.run(layout, (own, self.at), |sizes, start, own| {
+            let mut sources = sources;
+            sources
+                .iter_mut()
+                .take(self.sources.len())
+                .for_each(|source| source.at += start * source.strides[cut.axis]);
+            map::run(layout.isa, sizes, &self.program, &sources[..self.sources.len()], own, 0, &self.walk.strides[0]);
+        });
     }
 }
 
@@ -78,10 +119,14 @@ pub struct Fold {
 impl Fold {
     pub fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8]) {
         let (cells, at) = self.source.floats(layout, rest);
-        let source = Strided { cells, at, strides: &self.walk.strides[1] };
-        let (own, strides) = (bytemuck::cast_slice_mut(own), &self.walk.strides[0]);
+        let strides = &self.walk.strides[1];
+        let own: &mut [f32] = bytemuck::cast_slice_mut(own);
         let inner = (&self.inner.0[..], &self.inner.1[..]);
-        fold::run(layout.isa, self.kind, &self.walk.sizes, source, inner, own, self.at, strides);
+        let cut = Cut::new(&self.walk, self.inner.0.iter().product());
+        cut.run(layout, (own, self.at), |sizes, start, own| {
+            let source = Strided { cells, at: at + start * strides[cut.axis], strides };
+            fold::run(layout.isa, self.kind, sizes, source, inner, own, 0, &self.walk.strides[0]);
+        });
     }
 }
 
@@ -104,7 +149,12 @@ impl Product {
         let own: &mut [f32] = bytemuck::cast_slice_mut(own);
         for index in 0..self.batch {
             let (a, b) = (&a[a_at + index * self.steps[0]..], &b[b_at + index * self.steps[1]..]);
-            product::run(layout.isa, &self.shape, a, b, &self.bias, &mut own[index * self.steps[2]..]);
+            let shape = &self.shape;
+            let macs = FLOAT_MAC * shape.columns * shape.depth;
+            layout.rows((shape.rows, shape.y), macs, (own, index * self.steps[2]), &mut [], |rows, own, _| {
+                let part = product::Shape { rows: rows.len(), ..*shape };
+                product::run(layout.isa, &part, &a[rows.start * shape.a[0]..], b, &self.bias, own);
+            });
         }
     }
 }
@@ -126,16 +176,23 @@ impl Copy {
     pub fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8]) {
         let cells = layout.bytes(rest, self.source);
         match self.bytes {
-            1 => self.each(cells, own, |byte: u8| byte ^ self.flip),
-            2 => self.each(bytemuck::cast_slice(cells), bytemuck::cast_slice_mut(own), |of: u16| of),
-            4 => self.each(bytemuck::cast_slice(cells), bytemuck::cast_slice_mut(own), |of: u32| of),
-            _ => self.each(bytemuck::cast_slice(cells), bytemuck::cast_slice_mut(own), |of: u64| of),
+            1 => self.each(layout, cells, own, |byte: u8| byte ^ self.flip),
+            2 => self.each(layout, bytemuck::cast_slice(cells), bytemuck::cast_slice_mut(own), |of: u16| of),
+            4 => self.each(layout, bytemuck::cast_slice(cells), bytemuck::cast_slice_mut(own), |of: u32| of),
+            _ => self.each(layout, bytemuck::cast_slice(cells), bytemuck::cast_slice_mut(own), |of: u64| of),
         }
     }
 
-    fn each<T: std::marker::Copy + Default>(&self, cells: &[T], own: &mut [T], value: impl Fn(T) -> T) {
-        let source = Strided { cells, at: self.from, strides: &self.walk.strides[1] };
-        copy::run(&self.walk.sizes, source, own, self.at, &self.walk.strides[0], value);
+    fn each<T>(&self, layout: &Layout<'_>, cells: &[T], own: &mut [T], value: impl Fn(T) -> T + Sync)
+    where
+        T: std::marker::Copy + Default + Send + Sync,
+    {
+        let strides = &self.walk.strides[1];
+        let cut = Cut::new(&self.walk, 1);
+        cut.run(layout, (own, self.at), |sizes, start, own| {
+            let source = Strided { cells, at: self.from + start * strides[cut.axis], strides };
+            copy::run(sizes, source, own, 0, &self.walk.strides[0], &value);
+        });
     }
 }
 
