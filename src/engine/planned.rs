@@ -61,7 +61,7 @@ impl Planned {
         self.macs
     }
 
-    /// [`Planned::run`], which adds to `times` what each step of the plan took.
+    /// [`Planned::run`], which sets `times` to what each step of the plan took.
     ///
     /// # Errors
     /// [`EngineError::Run`].

@@ -1,8 +1,8 @@
 //! Convolutions of int8 images with int8 weights.
 
 use super::quantize::Grid;
-use super::real::{Piece, Real};
-use super::{Form, Found, Lowering};
+use super::real::{Order, Piece, Real};
+use super::{Cells, Form, Found, Lowering};
 use crate::engine::kernel::View;
 use crate::engine::kernel::conv8::{Shape, Weights};
 use crate::engine::kernel::conv32::{self, Bounds};
@@ -31,6 +31,9 @@ pub struct Sums {
     unit: Rc<Vec<f32>>,
     low: f32,
     high: f32,
+    pub order: Order,
+    /// Of the tensor.
+    pub dims: Vec<usize>,
 }
 
 impl Sums {
@@ -64,34 +67,91 @@ impl Lowering<'_> {
         if self.graph.constants.contains_key(weights) {
             return self.float_conv(node, input, weights);
         }
-        let Some(Form::Weights { values, scale, shape }) = self.forms.get(weights).cloned() else { return Ok(false) };
+        let Some(Form::Weights { values, scale, axis: 0, shape }) = self.forms.get(weights).cloned() else {
+            return Ok(false);
+        };
         let Some(Form::Real(real, _)) = self.forms.get(input).cloned() else { return Ok(false) };
         let [Piece { grid: Some((x_scale, zero_point)), terms, up: 0, .. }] = &real.pieces[..] else {
             return Ok(false);
         };
         let grid = Grid { scale: *x_scale, zero_point: *zero_point, unsigned: false };
         let unit = |o: usize| f64::from(*x_scale) * f64::from(if scale.len() == 1 { scale[0] } else { scale[o] });
-        let bias = match node.input(2) {
-            None => vec![0; shape[0]],
-            Some(name) => {
-                let floats = self.constant_floats(name).ok_or("its bias is not constant")?;
-                if floats.len() != shape[0] {
-                    return Err(format!("{} biases for {} output channels", floats.len(), shape[0]));
-                }
-                floats
-                    .iter()
-                    .enumerate()
-                    .map(|(o, &value)| (f64::from(value) / unit(o)).round_ties_even() as i32)
-                    .collect()
-            }
-        };
+        let Some(bias) = self.bias_in_sums(node, shape[0], unit)? else { return Ok(false) };
         let parts = Parts { image: terms[0].image, grid, weights: &values, shape: &shape, scale: &scale, bias };
         let Some(sums) = self.sums(node, parts)? else { return Ok(false) };
-        let sums = Rc::new(sums);
-        self.forms.insert(node.output().to_owned(), Form::Sums(sums.clone()));
+        self.forms.insert(node.output().to_owned(), Form::Sums(Rc::new(sums.clone())));
+        self.end_unless_quantized(node, &sums)
+    }
+
+    /// Input 2 of a node, where a sum of output o counts `unit(o)`; `None` where it is not constant.
+    fn bias_in_sums(
+        &self,
+        node: &Node,
+        outputs: usize,
+        unit: impl Fn(usize) -> f64,
+    ) -> Result<Option<Vec<i32>>, String> {
+        let Some(name) = node.input(2) else { return Ok(Some(vec![0; outputs])) };
+        let Some(floats) = self.constant_floats(name) else { return Ok(None) };
+        if floats.len() != outputs {
+            return Err(format!("{} biases for {outputs} output channels", floats.len()));
+        }
+        let in_sums = |(o, &value): (usize, &f32)| (f64::from(value) / unit(o)).round_ties_even() as i32;
+        Ok(Some(floats.iter().enumerate().map(in_sums).collect()))
+    }
+
+    /// A Gemm or MatMul of dequantized rows and int8 weights: a convolution with one tap, of an image with one row.
+    pub(super) fn quantized_product(&mut self, node: &Node) -> Found {
+        let (Some(a), Some(b)) = (node.input(0), node.input(1)) else { return Err("has not two inputs".into()) };
+        let plain = node.float("alpha", 1.0) == 1.0 && node.float("beta", 1.0) == 1.0 && node.int("transA", 0) == 0;
+        let (Some(Form::Real(real, rows)), Some(Form::Weights { values, scale, axis, shape })) =
+            (self.forms.get(a).cloned(), self.forms.get(b).cloned())
+        else {
+            return Ok(false);
+        };
+        let ([Piece { grid: Some((x_scale, zero_point)), terms, up: 0, .. }], &[first, second]) =
+            (&real.pieces[..], &shape[..])
+        else {
+            return Ok(false);
+        };
+        let image = self.image(terms[0].image);
+        let is_rows = rows.last() == Some(&image.channels)
+            && (real.order == Order::Rows || (image.height, image.width) == (1, 1));
+        let transposed = node.int("transB", 0) != 0;
+        let (depth, outputs) = if transposed { (second, first) } else { (first, second) };
+        let by_output = scale.len() == 1 || axis == usize::from(!transposed);
+        if !plain || !real.is_linear() || !is_rows || depth != image.channels || !by_output {
+            return Ok(false);
+        }
+        let scale_of = |o: usize| if scale.len() == 1 { scale[0] } else { scale[o] };
+        let Some(bias) = self.bias_in_sums(node, outputs, |o| f64::from(*x_scale) * f64::from(scale_of(o)))? else {
+            return Ok(false);
+        };
+        let ordered = if transposed { values.to_vec() } else { ordered(&values, depth, outputs) };
+        let dims = self.graph.shape(node.output()).ok_or("its shape is not known")?.to_vec();
+        let step = Sums {
+            input: terms[0].image,
+            pad: [0, 0],
+            size: [1, image.width],
+            shape: one_tap(depth, outputs, image.width),
+            depthwise: false,
+            offset: Rc::new(offsets(&ordered, depth, &bias, *zero_point)),
+            weights: Rc::new(ordered),
+            unit: Rc::new((0..outputs).map(|o| x_scale * scale_of(o)).collect()),
+            low: f32::NEG_INFINITY,
+            high: f32::INFINITY,
+            order: Order::Rows,
+            dims,
+        };
+        self.macs.int8 += (image.width * outputs * depth) as u64;
+        self.forms.insert(node.output().to_owned(), Form::Sums(Rc::new(step.clone())));
+        self.end_unless_quantized(node, &step)
+    }
+
+    /// Writes the sums as floats where something else than a quantization reads them.
+    fn end_unless_quantized(&mut self, node: &Node, sums: &Sums) -> Found {
         if !self.is_quantized_next(node.output())? {
-            let real = self.end_float(&sums);
-            return self.set_real(node, real);
+            let real = self.end_float(sums);
+            return self.set(node, Form::Real(Rc::new(real), sums.dims.clone()));
         }
         Ok(true)
     }
@@ -106,7 +166,7 @@ impl Lowering<'_> {
     }
 
     pub(super) fn qlinear_conv(&mut self, node: &Node) -> Found {
-        let Some(Form::Int8 { image, .. }) = node.input(0).and_then(|name| self.forms.get(name)).cloned() else {
+        let Some(Form::Int8(Cells { image, .. })) = node.input(0).and_then(|name| self.forms.get(name)).cloned() else {
             return Ok(false);
         };
         let Some(grid) = self.grid(node.input(1), node.input(2))? else { return Ok(false) };
@@ -137,7 +197,7 @@ impl Lowering<'_> {
         let parts = Parts { image, grid, weights: &weights, shape: &shape, scale: &scale, bias };
         let Some(sums) = self.sums(node, parts)? else { return Ok(false) };
         let image = self.end_int8(&sums, to);
-        self.set(node, Form::Int8 { image, unsigned: to.unsigned })
+        self.set(node, Form::Int8(Cells { image, unsigned: to.unsigned, order: Order::Planes, shape: sums.dims }))
     }
 
     fn float_conv(&mut self, node: &Node, input: &str, weights: &str) -> Found {
@@ -199,10 +259,8 @@ impl Lowering<'_> {
             return Ok(None);
         };
         let count = taps_y * taps_x;
-        let sums: Vec<i32> =
-            weights.chunks_exact(depth * count).map(|own| own.iter().map(|&weight| i32::from(weight)).sum()).collect();
         let ordered = if depthwise { ordered(weights, outputs, count) } else { ordered(weights, depth, count) };
-        let offset = (0..outputs).map(|o| bias[o].wrapping_sub(grid.zero_point.wrapping_mul(sums[o]))).collect();
+        let offset = offsets(weights, depth * count, &bias, grid.zero_point);
         let unit = (0..outputs).map(|o| grid.scale * if scale.len() == 1 { scale[0] } else { scale[o] }).collect();
         let nowhere = View { origin: 0, row: 0, pixel: 0 };
         let shape = Shape {
@@ -227,6 +285,8 @@ impl Lowering<'_> {
             unit: Rc::new(unit),
             low: f32::NEG_INFINITY,
             high: f32::INFINITY,
+            order: Order::Planes,
+            dims: vec![1, outputs, height, width],
         }))
     }
 
@@ -295,12 +355,26 @@ impl Lowering<'_> {
     pub(super) fn end_float(&mut self, sums: &Sums) -> Real {
         let output = self.image_slot([sums.shape.outputs, sums.size[0], sums.size[1]], Element::Float, 0);
         self.end(sums, output, sums.unit.to_vec(), ConvEnd::Float { bias: vec![0.0; sums.shape.outputs] });
-        let real = self.plain(output);
+        let real = Real { order: sums.order, ..self.plain(output) };
         match sums.low == f32::NEG_INFINITY && sums.high == f32::INFINITY {
             true => real,
             false => real.with(crate::engine::kernel::pointwise::Activation::Clip { low: sums.low, high: sums.high }),
         }
     }
+}
+
+/// What is added to the products of each output channel, for its bias and the input's zero point.
+fn offsets(weights: &[i8], each: usize, bias: &[i32], zero_point: i32) -> Vec<i32> {
+    let sum = |own: &[i8]| own.iter().map(|&weight| i32::from(weight)).sum::<i32>();
+    let pairs = weights.chunks_exact(each).zip(bias);
+    pairs.map(|(own, bias)| bias.wrapping_sub(zero_point.wrapping_mul(sum(own)))).collect()
+}
+
+/// Each pixel's channels alone.
+fn one_tap(depth: usize, outputs: usize, width: usize) -> Shape {
+    let nowhere = View { origin: 0, row: 0, pixel: 0 };
+    let depth = depth.next_multiple_of(4);
+    Shape { taps: [1, 1], stride: [1, 1], dilation: [1, 1], depth, outputs, width, input: nowhere, output: nowhere }
 }
 
 /// From the file's order, where the taps come last, to the kernels', where the input channels do.

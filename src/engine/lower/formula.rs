@@ -5,7 +5,7 @@ use super::{Form, Found, Lowering};
 use crate::engine::kernel::tensor::formula::{Binary, DEPTH, Instruction, Unary, depth};
 use crate::engine::kernel::tensor::walk::Walk;
 use crate::engine::onnx::Node;
-use crate::engine::plan::step::Step;
+use crate::engine::plan::step::{Quantize, Step};
 use crate::engine::plan::tensor::{Map, SOURCES, Source, TensorStep};
 use std::rc::Rc;
 use tract_onnx::prelude::*;
@@ -147,7 +147,7 @@ impl Lowering<'_> {
             }
         }
         let is_put_off = self.only_reader(node.output()).is_some_and(|reader| {
-            let computes = self.function(reader).is_some() || reader.op() == "Concat";
+            let computes = self.function(reader).is_some() || matches!(reader.op(), "Concat" | "QuantizeLinear");
             computes && formula.program.len() < LENGTH
         });
         if is_put_off {
@@ -165,7 +165,7 @@ impl Lowering<'_> {
     }
 
     /// `name` as it is read in a formula over `shape`. What was put off may stay so if `lazy`.
-    fn operand(&mut self, name: &str, shape: &[usize], lazy: bool) -> Result<Option<Formula>, String> {
+    pub(super) fn operand(&mut self, name: &str, shape: &[usize], lazy: bool) -> Result<Option<Formula>, String> {
         if let Some(value) = self.graph.constants.get(name) {
             let of = value.shape().to_vec();
             let Some(values) = self.constant_floats(name) else { return Ok(None) };
@@ -192,22 +192,22 @@ impl Lowering<'_> {
     /// A step that computes a formula, for the value that `name` names. `None` if it has too many axes.
     pub(super) fn compute(&mut self, formula: &Formula, name: &str) -> Option<Form> {
         let (to, form) = self.destination(name, &formula.shape);
-        self.compute_to(formula, &to)?;
+        self.compute_to(formula, &to, None)?;
         Some(form)
     }
 
-    pub(super) fn compute_to(&mut self, formula: &Formula, to: &Place) -> Option<()> {
+    pub(super) fn compute_to(&mut self, formula: &Formula, to: &Place, quantize: Option<Quantize>) -> Option<()> {
         let sources = formula.sources.iter().map(|(_, strides)| &strides[..]);
         let operands: Vec<&[usize]> = std::iter::once(&to.strides[..]).chain(sources).collect();
         let walk = Walk::new(&to.shape, &operands)?;
         let sources = formula.sources.iter().map(|(source, _)| source.clone()).collect();
-        let step = Map { walk, program: formula.program.clone(), sources, output: to.slot, at: to.at };
+        let step = Map { walk, program: formula.program.clone(), sources, output: to.slot, at: to.at, quantize };
         self.draft.steps.push(Step::Tensor(Box::new(TensorStep::Map(step))));
         Some(())
     }
 
     pub(super) fn write_constant(&mut self, values: Vec<f32>, to: &Place) -> Option<()> {
         let formula = Formula::of(Source::Constant(values.into()), place::dense(&to.shape), &to.shape);
-        self.compute_to(&formula, to)
+        self.compute_to(&formula, to, None)
     }
 }

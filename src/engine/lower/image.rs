@@ -1,6 +1,6 @@
 //! Operators on images that nobody has written down yet: see [`Real`].
 
-use super::real::{Piece, Real};
+use super::real::{Order, Piece, Real};
 use super::{Form, Found, Lowering};
 use crate::engine::kernel::pointwise::Activation;
 use crate::engine::onnx::Node;
@@ -16,7 +16,7 @@ impl Lowering<'_> {
         let factor = Vector::Constant(vec![1.0; channels]);
         let terms = vec![Addend { image, channel: 0, factor }];
         let pieces = vec![Piece { terms, bias: Vector::Constant(vec![0.0; channels]), up: 0, grid: None }];
-        Real { height, width, pieces, activation: Activation::Linear, sigmoid_of: None }
+        Real { order: Order::Planes, height, width, pieces, activation: Activation::Linear, sigmoid_of: None }
     }
 
     /// The float image that a real is, or that it is written to.
@@ -47,12 +47,13 @@ impl Lowering<'_> {
     /// Writes a real to a float image.
     pub(super) fn write(&mut self, real: &Real) -> SlotId {
         let image = self.image_slot([real.channels(), real.height, real.width], Element::Float, 0);
-        self.pointwise(real, image, None);
+        self.pointwise(real, image, 0, None);
         image
     }
 
-    pub(super) fn pointwise(&mut self, real: &Real, output: SlotId, quantize: Option<Quantize>) {
-        let mut channel = 0;
+    /// Writes a real to the channels of an image from `channel` on.
+    pub(super) fn pointwise(&mut self, real: &Real, output: SlotId, channel: usize, quantize: Option<Quantize>) {
+        let mut channel = channel;
         for piece in &real.pieces {
             let (terms, bias, up) = (piece.terms.clone(), piece.bias.clone(), piece.up);
             let step = Pointwise { terms, bias, activation: real.activation, up, output, channel, quantize };

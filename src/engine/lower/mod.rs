@@ -24,7 +24,7 @@ use super::plan::tract::{Dense, TractStep};
 use super::plan::{Draft, Port};
 use formula::Formula;
 use place::Place;
-use real::Real;
+use real::{Order, Real};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use tract_onnx::prelude::*;
@@ -34,16 +34,33 @@ use tract_onnx::prelude::*;
 enum Form {
     /// In the arena.
     Tensor(Place),
-    /// Quantized cells, of a tensor whose bytes are signed or not.
-    Int8 { image: SlotId, unsigned: bool },
-    /// Int8 weights with a scale for each output channel (or one).
-    Weights { values: Rc<Vec<i8>>, scale: Rc<Vec<f32>>, shape: Vec<usize> },
+    Int8(Cells),
+    /// Int8 weights with a scale for each index of an axis (or one).
+    Weights {
+        values: Rc<Vec<i8>>,
+        scale: Rc<Vec<f32>>,
+        axis: usize,
+        shape: Vec<usize>,
+    },
     /// Not written yet. Its shape may be another one with the same elements.
     Real(Rc<Real>, Vec<usize>),
     /// A convolution whose sums have nowhere to go yet.
     Sums(Rc<conv::Sums>),
     /// Not computed yet: one node alone reads it.
     Formula(Rc<Formula>),
+    /// Floats of images, one after the other along the channels, which are not brought together yet: one QuantizeLinear alone reads them.
+    Parts(Rc<Vec<String>>),
+}
+
+/// Quantized cells.
+#[derive(Debug, Clone)]
+struct Cells {
+    image: SlotId,
+    /// Whether the bytes of the tensor are.
+    unsigned: bool,
+    order: Order,
+    /// Of the tensor.
+    shape: Vec<usize>,
 }
 
 /// A node that no step was found for, and so runs through tract.
@@ -162,7 +179,7 @@ impl<'a> Lowering<'a> {
     }
 
     fn set_real(&mut self, node: &Node, real: Real) -> Found {
-        let shape = vec![1, real.channels(), real.height, real.width];
+        let shape = real.shape();
         self.set(node, Form::Real(Rc::new(real), shape))
     }
 
@@ -205,7 +222,7 @@ impl<'a> Lowering<'a> {
             [1, channels, height, width] if height * width > 1 && self.is_wanted_as_image(name, channels) => {
                 let slot = self.image_slot([channels, height, width], Element::Float, 0);
                 let real = Form::Real(Rc::new(self.plain(slot)), shape.to_vec());
-                (Place::image(slot, &self.image(slot), f32::datum_type()), real)
+                (Place::image(slot, &self.image(slot), f32::datum_type(), Order::Planes), real)
             }
             _ => {
                 let place = self.tensor_slot(f32::datum_type(), shape.to_vec());
@@ -240,12 +257,11 @@ impl<'a> Lowering<'a> {
     /// `name` as real numbers, if it is a batch of one image.
     fn real(&mut self, name: &str) -> Option<Rc<Real>> {
         match self.forms.get(name)?.clone() {
-            Form::Real(real, shape) => (shape == [1, real.channels(), real.height, real.width]).then_some(real),
+            Form::Real(real, shape) => (real.order == Order::Planes && shape == real.shape()).then_some(real),
             Form::Sums(sums) => {
                 let real = Rc::new(self.end_float(&sums));
-                let shape = vec![1, real.channels(), real.height, real.width];
-                self.forms.insert(name.to_owned(), Form::Real(real.clone(), shape));
-                Some(real)
+                self.forms.insert(name.to_owned(), Form::Real(real, sums.dims.clone()));
+                self.real(name)
             }
             Form::Tensor(place) => {
                 let &[1, channels, height, width] = place.shape.as_slice() else { return None };
@@ -253,7 +269,7 @@ impl<'a> Lowering<'a> {
                     return None;
                 }
                 let slot = self.image_slot([channels, height, width], Element::Float, 0);
-                let image = Place::image(slot, &self.image(slot), place.datum_type);
+                let image = Place::image(slot, &self.image(slot), place.datum_type, Order::Planes);
                 self.copy(&place, &image)?;
                 let real = Rc::new(self.plain(slot));
                 self.forms.insert(name.to_owned(), Form::Real(real.clone(), place.shape));
@@ -264,7 +280,11 @@ impl<'a> Lowering<'a> {
                 self.forms.insert(name.to_owned(), form);
                 self.real(name)
             }
-            Form::Int8 { .. } | Form::Weights { .. } => None,
+            Form::Parts(_) => {
+                self.tensor(name).ok()?;
+                self.real(name)
+            }
+            Form::Int8(_) | Form::Weights { .. } => None,
         }
     }
 
@@ -297,21 +317,27 @@ impl<'a> Lowering<'a> {
                 self.fall_back(maker)?;
                 return self.tensor(name);
             }
-            Form::Int8 { image, unsigned } => {
+            Form::Int8(Cells { image, unsigned, order, shape }) => {
                 let datum_type = if unsigned { u8::datum_type() } else { i8::datum_type() };
-                let from = Place::image(image, &self.image(image), datum_type);
-                let to = self.tensor_slot(datum_type, from.shape.clone());
+                let from = Place::image(image, &self.image(image), datum_type, order);
+                let to = self.tensor_slot(datum_type, shape);
                 let flip = if unsigned { FLIP ^ 0x80 } else { FLIP };
                 self.copy_flipped(&from, &to, flip).ok_or("too many axes")?;
                 to
             }
-            Form::Sums(_) => {
-                let real = self.real(name).ok_or("a convolution of more than one image")?;
-                return self.view_of(&real, name, None);
+            Form::Sums(sums) => {
+                let real = self.end_float(&sums);
+                return self.view_of(&real, name, &sums.dims);
             }
-            Form::Real(real, shape) => return self.view_of(&real, name, Some(shape)),
+            Form::Real(real, shape) => return self.view_of(&real, name, &shape),
             Form::Formula(formula) => {
                 let form = self.compute(&formula, name).ok_or("too many axes")?;
+                self.forms.insert(name.to_owned(), form);
+                return self.tensor(name);
+            }
+            Form::Parts(names) => {
+                let shape = self.graph.shape(name).ok_or("its shape is not known")?.to_vec();
+                let form = self.concat_written(name, &names, &shape, 1)?.ok_or("too many axes")?;
                 self.forms.insert(name.to_owned(), form);
                 return self.tensor(name);
             }
@@ -320,19 +346,13 @@ impl<'a> Lowering<'a> {
         Ok(place)
     }
 
-    /// A real as a view of the image that it is or is written to; in another shape with the same elements, if there is one.
-    fn view_of(&mut self, real: &Real, name: &str, shape: Option<Vec<usize>>) -> Result<Place, String> {
+    /// A real, which `name` names, as a view of the image that it is or is written to, in a shape with the same elements.
+    fn view_of(&mut self, real: &Real, name: &str, shape: &[usize]) -> Result<Place, String> {
         let slot = self.written(real);
-        if !self.is_plain(real) {
-            let plain = Rc::new(self.plain(slot));
-            let own = vec![1, real.channels(), real.height, real.width];
-            self.forms.insert(name.to_owned(), Form::Real(plain, shape.clone().unwrap_or(own)));
-        }
-        let place = Place::image(slot, &self.image(slot), f32::datum_type());
-        match shape {
-            Some(shape) if shape != place.shape => self.reshaped(&place, &shape),
-            _ => Ok(place),
-        }
+        let plain = Real { order: real.order, ..self.plain(slot) };
+        self.forms.insert(name.to_owned(), Form::Real(Rc::new(plain), shape.to_vec()));
+        let place = Place::image(slot, &self.image(slot), f32::datum_type(), real.order);
+        self.reshaped(&place, shape)
     }
 
     /// A view of `place` in another shape, or of a copy.

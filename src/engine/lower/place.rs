@@ -1,5 +1,6 @@
 //! Tensors as views of slots: what transposes, slices and repeats costs nothing.
 
+use super::real::Order;
 use crate::engine::plan::slot::{Image, SlotId};
 use tract_onnx::prelude::DatumType;
 
@@ -24,11 +25,14 @@ impl Place {
         Place { slot, datum_type, shape, at: 0, strides }
     }
 
-    /// An image as [1, channels, height, width].
-    pub fn image(slot: SlotId, image: &Image, datum_type: DatumType) -> Self {
-        let view = image.view(0, 0, 0);
-        let shape = vec![1, image.channels, image.height, image.width];
-        Place { slot, datum_type, shape, at: view.origin, strides: vec![0, 1, view.row, view.pixel] }
+    /// An image as the tensor that its cells are in some order.
+    pub fn image(slot: SlotId, image: &Image, datum_type: DatumType, order: Order) -> Self {
+        let (view, channels) = (image.view(0, 0, 0), image.channels);
+        let (shape, strides) = match order {
+            Order::Planes => (vec![1, channels, image.height, image.width], vec![0, 1, view.row, view.pixel]),
+            Order::Rows => (vec![image.width, channels], vec![view.pixel, 1]),
+        };
+        Place { slot, datum_type, shape, at: view.origin, strides }
     }
 
     pub fn len(&self) -> usize {
@@ -64,6 +68,9 @@ impl Place {
 
     /// The same elements in another shape, where that is a view.
     pub fn reshaped(&self, shape: &[usize]) -> Option<Place> {
+        if self.shape == shape {
+            return Some(self.clone());
+        }
         if self.is_dense() {
             return Some(Place { shape: shape.to_vec(), strides: dense(shape), ..self.clone() });
         }

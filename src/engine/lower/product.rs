@@ -21,6 +21,9 @@ struct Matrix {
 
 impl Lowering<'_> {
     pub(super) fn gemm(&mut self, node: &Node) -> Found {
+        if self.quantized_product(node)? {
+            return Ok(true);
+        }
         let (Some(a), Some(b)) = (node.input(0), node.input(1)) else { return Err("has not two inputs".into()) };
         let columns =
             self.graph.shape(node.output()).and_then(|shape| shape.get(1).copied()).ok_or("its shape is not known")?;
@@ -49,6 +52,9 @@ impl Lowering<'_> {
     }
 
     pub(super) fn matmul(&mut self, node: &Node) -> Found {
+        if self.quantized_product(node)? {
+            return Ok(true);
+        }
         let (Some(a), Some(b)) = (node.input(0), node.input(1)) else { return Err("has not two inputs".into()) };
         let (Some(a), Some(b)) = (self.matrix(a, false, 1.0, false)?, self.matrix(b, false, 1.0, true)?) else {
             return Ok(false);

@@ -1,7 +1,9 @@
 //! QuantizeLinear and DequantizeLinear.
 
-use super::real::{Piece, Real};
-use super::{Form, Found, Lowering};
+use super::place::Place;
+use super::real::{Order, Piece, Real};
+use super::view::axis_of;
+use super::{Cells, Form, Found, Lowering};
 use crate::engine::kernel::pointwise::Activation;
 use crate::engine::kernel::store;
 use crate::engine::onnx::Node;
@@ -16,6 +18,24 @@ pub struct Grid {
     pub scale: f32,
     pub zero_point: i32,
     pub unsigned: bool,
+}
+
+impl Grid {
+    fn quantize(self) -> Quantize {
+        Quantize { per_unit: 1.0 / self.scale, zero_point: self.zero_point, low: -128, high: 127 }
+    }
+}
+
+/// Channels, height and width of the image that holds a tensor, and in what order: an image, or rows of what is last.
+fn size_of(shape: &[usize]) -> Option<([usize; 3], Order)> {
+    match *shape {
+        [1, channels, height, width] => Some(([channels, height, width], Order::Planes)),
+        [ref rows @ .., channels] if channels > 0 => {
+            let rows: usize = rows.iter().product();
+            (rows > 0).then_some(([channels, 1, rows], Order::Rows))
+        }
+        _ => None,
+    }
 }
 
 impl Lowering<'_> {
@@ -64,21 +84,69 @@ impl Lowering<'_> {
     pub(super) fn quantize(&mut self, node: &Node) -> Found {
         let Some(grid) = self.quantizer(node)? else { return Ok(false) };
         let input = node.input(0).ok_or("has no input")?;
-        if let Some(Form::Sums(sums)) = self.forms.get(input).cloned() {
-            let image = self.end_int8(&sums, grid);
-            return self.set(node, Form::Int8 { image, unsigned: grid.unsigned });
+        let shape = self.graph.shape(input).ok_or("its shape is not known")?.to_vec();
+        let unsigned = grid.unsigned;
+        match self.forms.get(input).cloned() {
+            Some(Form::Sums(sums)) => {
+                let image = self.end_int8(&sums, grid);
+                self.set(node, Form::Int8(Cells { image, unsigned, order: sums.order, shape }))
+            }
+            Some(Form::Real(real, _)) => {
+                let image = self.quantized(&real, grid);
+                self.set(node, Form::Int8(Cells { image, unsigned, order: real.order, shape }))
+            }
+            Some(Form::Tensor(_) | Form::Formula(_) | Form::Parts(_)) => {
+                let Some((size, order)) = size_of(&shape) else { return Ok(false) };
+                let image = self.int8_slot(size, grid.zero_point);
+                let to = Place::image(image, &self.image(image), u8::datum_type(), order);
+                let Some(to) = to.reshaped(&shape) else { return Ok(false) };
+                match self.quantize_to(input, grid, &to)? {
+                    true => self.set(node, Form::Int8(Cells { image, unsigned, order, shape })),
+                    false => Ok(false),
+                }
+            }
+            Some(Form::Int8(_) | Form::Weights { .. }) | None => Ok(false),
         }
-        let Some(real) = self.real(input) else { return Ok(false) };
+    }
+
+    /// A real in the cells of a grid: as it is, or written.
+    fn quantized(&mut self, real: &Real, grid: Grid) -> SlotId {
         if let [Piece { grid: Some((scale, zero_point)), terms, up: 0, .. }] = &real.pieces[..]
             && real.is_linear()
             && (*scale, *zero_point) == (grid.scale, grid.zero_point)
         {
-            return self.set(node, Form::Int8 { image: terms[0].image, unsigned: grid.unsigned });
+            return terms[0].image;
         }
         let image = self.int8_slot([real.channels(), real.height, real.width], grid.zero_point);
-        let quantize = Quantize { per_unit: 1.0 / grid.scale, zero_point: grid.zero_point, low: -128, high: 127 };
-        self.pointwise(&real, image, Some(quantize));
-        self.set(node, Form::Int8 { image, unsigned: grid.unsigned })
+        self.pointwise(real, image, 0, Some(grid.quantize()));
+        image
+    }
+
+    /// Quantizes floats that are not images to a part of one.
+    fn quantize_to(&mut self, name: &str, grid: Grid, to: &Place) -> Found {
+        match self.forms.get(name).cloned() {
+            Some(Form::Parts(names)) => {
+                let mut start = 0;
+                for name in names.iter() {
+                    let count = self.graph.shape(name).ok_or("its shape is not known")?[1];
+                    if !self.quantize_to(name, grid, &to.sliced(1, start, count, 1))? {
+                        return Ok(false);
+                    }
+                    start += count;
+                }
+                Ok(true)
+            }
+            Some(Form::Real(real, shape)) if real.order == Order::Planes && shape == real.shape() => {
+                // The part begins at one of the channels of an image.
+                let channel = to.at - self.image(to.slot).view(0, 0, 0).origin;
+                self.pointwise(&real, to.slot, channel, Some(grid.quantize()));
+                Ok(true)
+            }
+            _ => {
+                let Some(formula) = self.operand(name, &to.shape, true)? else { return Ok(false) };
+                Ok(self.compute_to(&formula, to, Some(grid.quantize())).is_some())
+            }
+        }
     }
 
     pub(super) fn int8_slot(&mut self, size: [usize; 3], zero_point: i32) -> SlotId {
@@ -90,13 +158,13 @@ impl Lowering<'_> {
         if self.graph.constants.contains_key(input) {
             return self.weights(node, input);
         }
-        let Some(Form::Int8 { image, unsigned }) = self.forms.get(input).cloned() else { return Ok(false) };
+        let Some(Form::Int8(cells)) = self.forms.get(input).cloned() else { return Ok(false) };
         let Some(grid) = self.grid(node.input(1), node.input(2))? else { return Ok(false) };
-        if grid.unsigned != unsigned {
+        if grid.unsigned != cells.unsigned {
             return Err("the types of its input and its zero point differ".into());
         }
-        let real = self.dequantized(image, grid);
-        self.set_real(node, real)
+        let real = Real { order: cells.order, ..self.dequantized(cells.image, grid) };
+        self.set(node, Form::Real(Rc::new(real), cells.shape))
     }
 
     pub(super) fn dequantized(&self, image: SlotId, grid: Grid) -> Real {
@@ -105,13 +173,13 @@ impl Lowering<'_> {
         let bias = Vector::Constant(vec![-grid.scale * grid.zero_point as f32; size.channels]);
         let terms = vec![Addend { image, channel: 0, factor }];
         let pieces = vec![Piece { terms, bias, up: 0, grid: Some((grid.scale, grid.zero_point)) }];
-        Real { height: size.height, width: size.width, pieces, activation: Activation::Linear, sigmoid_of: None }
+        let (height, width) = (size.height, size.width);
+        Real { order: Order::Planes, height, width, pieces, activation: Activation::Linear, sigmoid_of: None }
     }
 
     /// Weights with one scale, or one for each output channel, and zero points of 0.
     fn weights(&mut self, node: &Node, input: &str) -> Found {
-        let failed = || "int8 weights of a form that is not planned: zero points other than 0, or an axis other than 0";
-        let (values, unsigned) = self.constant_int8(input).ok_or_else(failed)?;
+        let Some((values, unsigned)) = self.constant_int8(input) else { return Ok(false) };
         let shape = self.graph.shape(input).unwrap_or(&[]).to_vec();
         let scale = node.input(1).and_then(|name| self.constant_floats(name)).ok_or("its scale is not constant")?;
         scale.iter().try_for_each(|&scale| check_scale(scale))?;
@@ -119,11 +187,12 @@ impl Lowering<'_> {
             None => !unsigned,
             Some(name) => self.constant_int8(name).is_some_and(|(zeros, _)| zeros.iter().all(|&zero| zero == 0)),
         };
-        let by_output = scale.len() == 1 || (scale.len() == shape[0] && node.int("axis", 1) == 0);
-        if !zero || !by_output {
-            return Err(failed().into());
+        // One scale lies along every axis.
+        let axis = if scale.len() == 1 { 0 } else { axis_of(node.int("axis", 1), shape.len()).unwrap_or(0) };
+        if !zero || (scale.len() != 1 && scale.len() != shape[axis]) {
+            return Ok(false);
         }
-        self.set(node, Form::Weights { values: Rc::new(values), scale: Rc::new(scale), shape })
+        self.set(node, Form::Weights { values: Rc::new(values), scale: Rc::new(scale), axis, shape })
     }
 }
 

@@ -36,9 +36,19 @@ impl Piece {
     }
 }
 
+/// In what order the cells of an image are the elements of a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Channel by channel: [1, channels, height, width].
+    Planes,
+    /// Pixel by pixel: [width, channels], of images of height 1.
+    Rows,
+}
+
 /// A batch of one, channels, height and width.
 #[derive(Debug, Clone)]
 pub struct Real {
+    pub order: Order,
     pub height: usize,
     pub width: usize,
     /// Its channels in order.
@@ -51,6 +61,14 @@ pub struct Real {
 impl Real {
     pub fn channels(&self) -> usize {
         self.pieces.iter().map(Piece::channels).sum()
+    }
+
+    /// Its own: tensors with the same elements may have another one.
+    pub fn shape(&self) -> Vec<usize> {
+        match self.order {
+            Order::Planes => vec![1, self.channels(), self.height, self.width],
+            Order::Rows => vec![self.width, self.channels()],
+        }
     }
 
     pub fn is_linear(&self) -> bool {
@@ -78,7 +96,11 @@ impl Real {
 
     /// The sum, where both are linear, of one size and upsampled alike, all is constant, and the terms are not too many.
     pub fn plus(&self, other: &Real) -> Option<Real> {
-        if !self.is_linear() || !other.is_linear() || (self.height, self.width) != (other.height, other.width) {
+        if !self.is_linear()
+            || !other.is_linear()
+            || self.order != other.order
+            || (self.height, self.width) != (other.height, other.width)
+        {
             return None;
         }
         let mut pieces = Vec::new();

@@ -2,9 +2,8 @@
 
 use super::place::Place;
 use super::real::Real;
-use super::{Form, Found, Lowering};
+use super::{Cells, Form, Found, Lowering};
 use crate::engine::onnx::Node;
-use crate::engine::plan::slot::Element;
 use std::rc::Rc;
 use tract_onnx::prelude::*;
 
@@ -55,10 +54,12 @@ impl Lowering<'_> {
         match self.forms.get(input).cloned() {
             Some(form) if self.graph.shape(input) == Some(&shape) => self.set(node, form),
             Some(Form::Real(real, _)) => self.set(node, Form::Real(real, shape)),
-            Some(Form::Sums(_)) => match self.real(input) {
-                Some(real) => self.set(node, Form::Real(real, shape)),
-                None => Ok(false),
-            },
+            Some(Form::Sums(sums)) => {
+                let real = Rc::new(self.end_float(&sums));
+                self.forms.insert(input.to_owned(), Form::Real(real.clone(), sums.dims.clone()));
+                self.set(node, Form::Real(real, shape))
+            }
+            Some(Form::Int8(cells)) => self.set(node, Form::Int8(Cells { shape, ..cells })),
             Some(_) => {
                 let place = self.tensor(input)?;
                 let place = self.reshaped(&place, &shape)?;
@@ -215,11 +216,35 @@ impl Lowering<'_> {
         if axis == 1 && is_image && names.iter().all(is_real) && self.concat_images(node, &names)? {
             return Ok(true);
         }
-        let fact = self.graph.facts.get(node.output()).cloned().ok_or("its shape is not known")?;
-        let (to, form) = match fact.datum_type == f32::datum_type() {
-            true => self.destination(node.output(), &shape),
+        let is_float_image = |name: &&str| {
+            self.forms.contains_key(*name)
+                && self.graph.facts.get(*name).is_some_and(|fact| fact.datum_type == f32::datum_type())
+        };
+        let is_quantized = self.only_reader(node.output()).is_some_and(|reader| reader.op() == "QuantizeLinear");
+        if axis == 1 && is_image && is_quantized && names.iter().all(is_float_image) {
+            let names = names.into_iter().map(str::to_owned).collect();
+            return self.set(node, Form::Parts(Rc::new(names)));
+        }
+        let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+        match self.concat_written(node.output(), &names, &shape, axis)? {
+            Some(form) => self.set(node, form),
+            None => Ok(false),
+        }
+    }
+
+    /// What `names` name, one after the other along an axis, as the value `name`.
+    pub(super) fn concat_written(
+        &mut self,
+        name: &str,
+        names: &[String],
+        shape: &[usize],
+        axis: usize,
+    ) -> Result<Option<Form>, String> {
+        let datum_type = self.graph.facts.get(name).ok_or("its type is not known")?.datum_type;
+        let (to, form) = match datum_type == f32::datum_type() {
+            true => self.destination(name, shape),
             false => {
-                let place = self.tensor_slot(fact.datum_type, shape.clone());
+                let place = self.tensor_slot(datum_type, shape.to_vec());
                 (place.clone(), Form::Tensor(place))
             }
         };
@@ -229,16 +254,16 @@ impl Lowering<'_> {
             let part = to.sliced(axis, start, count, 1);
             start += count;
             if !self.write_part(name, &part)? {
-                return Ok(false);
+                return Ok(None);
             }
         }
-        self.set(node, form)
+        Ok(Some(form))
     }
 
     /// Writes `name` to a part of something larger.
     fn write_part(&mut self, name: &str, part: &Place) -> Found {
         match self.forms.get(name).cloned() {
-            Some(Form::Formula(formula)) => Ok(self.compute_to(&formula, part).is_some()),
+            Some(Form::Formula(formula)) => Ok(self.compute_to(&formula, part, None).is_some()),
             Some(_) => {
                 let place = self.tensor(name)?;
                 Ok(self.copy(&place, part).is_some())
@@ -310,7 +335,7 @@ impl Lowering<'_> {
 
     fn image_elements_are_float(&self, name: &str) -> bool {
         match self.forms.get(name) {
-            Some(Form::Int8 { image, .. }) => self.image(*image).element == Element::Float,
+            Some(Form::Int8(_)) => false,
             _ => true,
         }
     }

@@ -183,7 +183,7 @@ impl Plan {
         self.steps.iter().try_for_each(|step| step.run(&layout, &mut self.arena, &mut self.scratch))
     }
 
-    /// [`Plan::run`], which adds to `times` what each step took.
+    /// [`Plan::run`], which sets `times` to what each step took.
     ///
     /// # Errors
     /// As `run`.
@@ -192,7 +192,7 @@ impl Plan {
         self.steps.iter().zip(times).try_for_each(|(step, time)| {
             let start = Instant::now();
             step.run(&layout, &mut self.arena, &mut self.scratch)?;
-            *time += start.elapsed();
+            *time = start.elapsed();
             Ok(())
         })
     }

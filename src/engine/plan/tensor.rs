@@ -2,8 +2,9 @@
 
 use super::arena::Rest;
 use super::slot::SlotId;
-use super::step::{CELL, FLOAT_MAC, Layout};
+use super::step::{CELL, FLOAT_MAC, Layout, Quantize};
 use crate::engine::kernel::tensor::formula::Instruction;
+use crate::engine::kernel::tensor::map::Target;
 use crate::engine::kernel::tensor::walk::{AXES, Strided, Walk};
 use crate::engine::kernel::tensor::{copy, fold, map, product};
 use std::sync::Arc;
@@ -83,6 +84,8 @@ pub struct Map {
     pub sources: Vec<Source>,
     pub output: SlotId,
     pub at: usize,
+    /// For int8 outputs.
+    pub quantize: Option<Quantize>,
 }
 
 impl Map {
@@ -92,16 +95,25 @@ impl Map {
             let (cells, at) = from.floats(layout, rest);
             *to = Strided { cells, at, strides };
         }
-        let own: &mut [f32] = bytemuck::cast_slice_mut(own);
         let cut = Cut::new(&self.walk, self.program.len());
-        cut.run(layout, (own, self.at), |sizes, start, own| {
+        let run = |sizes: &[usize], start: usize, target: Target<'_>| {
             let mut sources = sources;
-            sources
-                .iter_mut()
-                .take(self.sources.len())
-                .for_each(|source| source.at += start * source.strides[cut.axis]);
-            map::run(layout.isa, sizes, &self.program, &sources[..self.sources.len()], own, 0, &self.walk.strides[0]);
-        });
+            let sources = &mut sources[..self.sources.len()];
+            sources.iter_mut().for_each(|source| source.at += start * source.strides[cut.axis]);
+            let job = map::Job { sizes, program: &self.program, sources, at: 0, strides: &self.walk.strides[0] };
+            map::run(layout.isa, &job, target);
+        };
+        match self.quantize {
+            None => {
+                let own: &mut [f32] = bytemuck::cast_slice_mut(own);
+                cut.run(layout, (own, self.at), |sizes, start, own| run(sizes, start, Target::Float(own)));
+            }
+            Some(Quantize { per_unit, zero_point, low, high }) => {
+                cut.run(layout, (own, self.at), |sizes, start, cells| {
+                    run(sizes, start, Target::Int8 { cells, per_unit, zero_point, low, high });
+                });
+            }
+        }
     }
 }
 

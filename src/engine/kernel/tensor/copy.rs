@@ -18,7 +18,8 @@ pub fn run<T: Copy + Default>(
     let mut values = [T::default(); BLOCK];
     for block in Blocks::new(sizes) {
         block.read(&source, &mut values);
-        block.write(&values, target, at, strides, &value);
+        values[..block.count()].iter_mut().for_each(|element| *element = value(*element));
+        block.write(&values, target, at, strides);
     }
 }
 

@@ -113,7 +113,10 @@ fn body(
                 };
             }
         }
-        block.write(&sums, target, at, strides, |sum| (sum * share) as f32);
+        for (value, sum) in values.iter_mut().zip(&sums).take(block.count()) {
+            *value = (sum * share) as f32;
+        }
+        block.write(&values, target, at, strides);
     }
 }
 

@@ -1,81 +1,88 @@
-//! A formula for each element of a tensor.
+//! A formula for each element of a tensor, kept as a float or quantized.
 
+use super::BLOCK;
 use super::formula::{DEPTH, Instruction, Stack, depth};
 use super::walk::{Blocks, Strided};
-use crate::engine::kernel::Isa;
+use crate::engine::kernel::exp::{at_least, at_most};
+use crate::engine::kernel::{Isa, store};
 
-/// Writes what `program` makes of `sources` to the elements of `target` that lie at `at` and the strides along `sizes`.
-///
+/// Where the results go: elements at `at` and the strides.
+#[derive(Debug)]
+pub enum Target<'a> {
+    Float(&'a mut [f32]),
+    /// Stored cells, quantized as [`pointwise::Target::Int8`](crate::engine::kernel::pointwise::Target) says.
+    Int8 {
+        cells: &'a mut [u8],
+        per_unit: f32,
+        zero_point: i32,
+        low: i32,
+        high: i32,
+    },
+}
+
+/// What is computed: a formula over sources, for each element of a walk.
+#[derive(Debug, Clone, Copy)]
+pub struct Job<'a> {
+    pub sizes: &'a [usize],
+    pub program: &'a [Instruction],
+    pub sources: &'a [Strided<'a, f32>],
+    /// Of the target.
+    pub at: usize,
+    pub strides: &'a [usize],
+}
+
 /// # Panics
 /// If an index lies outside of its slice, or the formula is none.
-pub fn run(
-    isa: Isa,
-    sizes: &[usize],
-    program: &[Instruction],
-    sources: &[Strided<'_, f32>],
-    target: &mut [f32],
-    at: usize,
-    strides: &[usize],
-) {
-    assert!(depth(program).is_some_and(|depth| depth <= DEPTH));
+pub fn run(isa: Isa, job: &Job<'_>, target: Target<'_>) {
+    assert!(depth(job.program).is_some_and(|depth| depth <= DEPTH));
     match isa {
         // SAFETY: the instruction set was found on this machine.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => unsafe { avx2(sizes, program, sources, target, at, strides) },
+        Isa::Avx2 => unsafe { avx2(job, target) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni => unsafe { avx512(sizes, program, sources, target, at, strides) },
-        _ => body(sizes, program, sources, target, at, strides),
+        Isa::Avx512Vnni => unsafe { avx512(job, target) },
+        _ => body(job, target),
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn avx2(
-    sizes: &[usize],
-    program: &[Instruction],
-    sources: &[Strided<'_, f32>],
-    target: &mut [f32],
-    at: usize,
-    strides: &[usize],
-) {
-    body(sizes, program, sources, target, at, strides);
+fn avx2(job: &Job<'_>, target: Target<'_>) {
+    body(job, target);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-fn avx512(
-    sizes: &[usize],
-    program: &[Instruction],
-    sources: &[Strided<'_, f32>],
-    target: &mut [f32],
-    at: usize,
-    strides: &[usize],
-) {
-    body(sizes, program, sources, target, at, strides);
+fn avx512(job: &Job<'_>, target: Target<'_>) {
+    body(job, target);
 }
 
 #[inline(always)]
-fn body(
-    sizes: &[usize],
-    program: &[Instruction],
-    sources: &[Strided<'_, f32>],
-    target: &mut [f32],
-    at: usize,
-    strides: &[usize],
-) {
-    let mut stack = Stack::new();
-    for block in Blocks::new(sizes) {
+fn body(job: &Job<'_>, mut target: Target<'_>) {
+    let (mut stack, mut stored) = (Stack::new(), [0u8; BLOCK]);
+    for block in Blocks::new(job.sizes) {
         let count = block.count();
-        for instruction in program {
+        for instruction in job.program {
             match *instruction {
-                Instruction::Read(source) => block.read(&sources[source], stack.push()),
+                Instruction::Read(source) => block.read(&job.sources[source], stack.push()),
                 Instruction::Constant(value) => stack.push()[..count].fill(value),
                 Instruction::Unary(function) => stack.unary(function, count),
                 Instruction::Binary(function) => stack.binary(function, count),
             }
         }
-        block.write(stack.pop(), target, at, strides, |value| value);
+        let values = stack.pop();
+        match &mut target {
+            Target::Float(cells) => block.write(values, cells, job.at, job.strides),
+            Target::Int8 { cells, per_unit, zero_point, low, high } => {
+                let (least, most) = ((*low - *zero_point) as f32, (*high - *zero_point) as f32);
+                for (stored, &value) in stored[..count].iter_mut().zip(values) {
+                    let cell = at_most(at_least(value * *per_unit, least), most).round_ties_even();
+                    *stored = store(cell as i32 + *zero_point);
+                }
+                block.write(&stored, cells, job.at, job.strides);
+            }
+        }
     }
 }
 
@@ -128,7 +135,8 @@ mod tests {
                     Strided { cells: &y[..], at: 0, strides: &[0, 1] },
                 ];
                 let mut target = vec![f32::NAN; 701];
-                run(isa, &sizes, &program, &sources, &mut target, 1, &[7, 1]);
+                let job = Job { sizes: &sizes, program: &program, sources: &sources, at: 1, strides: &[7, 1] };
+                run(isa, &job, Target::Float(&mut target));
                 target
             };
             let scalar = of(Isa::Scalar);
@@ -143,6 +151,23 @@ mod tests {
                     "{function:?} of {}: {value}, {right}",
                     x[at]
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn results_are_quantized_as_images_are() {
+        use crate::engine::kernel::load;
+        let x: Vec<f32> = (0..40).map(|at| at as f32 - 20.5).chain([f32::NAN, 1e9, -1e9]).collect();
+        for isa in Isa::available() {
+            let sources = [Strided { cells: &x[..], at: 0, strides: &[0, 1] }];
+            let program = [Instruction::Read(0)];
+            let job = Job { sizes: &[1, x.len()], program: &program, sources: &sources, at: 2, strides: &[0, 3] };
+            let mut cells = vec![0; 3 * x.len()];
+            run(isa, &job, Target::Int8 { cells: &mut cells, per_unit: 2.0, zero_point: 3, low: -30, high: 20 });
+            for (at, &x) in x.iter().enumerate() {
+                let right = if x.is_nan() { -30 } else { ((2.0 * x).round_ties_even() as i32 + 3).clamp(-30, 20) };
+                assert_eq!(load(cells[2 + 3 * at]), right, "{x} on {isa}");
             }
         }
     }

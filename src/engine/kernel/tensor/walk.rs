@@ -2,6 +2,9 @@
 
 use super::BLOCK;
 
+/// Elements of an axis that are not worth a loop of their own.
+const SHORT: usize = 16;
+
 /// The most axes that are left then.
 pub const AXES: usize = 6;
 
@@ -23,7 +26,8 @@ pub struct Walk {
 
 impl Walk {
     /// A walk over `shape`, for operands with these strides, in the order in which the first of them lies in memory. It has two axes at least.
-    /// `None` where it would have more than [`AXES`].
+    /// `None` where it would have more than [`AXES`]. Where the last axis is short, and as many operands have the elements of the one before end to
+    /// end, the two change places.
     pub fn new(shape: &[usize], operands: &[&[usize]]) -> Option<Walk> {
         let mut axes: Vec<usize> = (0..shape.len()).filter(|&axis| shape[axis] != 1).collect();
         axes.sort_by_key(|&axis| std::cmp::Reverse(operands[0][axis]));
@@ -48,6 +52,12 @@ impl Walk {
         while walk.sizes.len() < 2 {
             walk.sizes.insert(0, 1);
             walk.strides.iter_mut().for_each(|strides| strides.insert(0, 0));
+        }
+        let last = walk.sizes.len() - 1;
+        let end_to_end = |axis: usize| walk.strides.iter().filter(|strides| strides[axis] == 1).count();
+        if last > 1 && walk.sizes[last] < SHORT.min(walk.sizes[last - 1]) && end_to_end(last) <= end_to_end(last - 1) {
+            walk.sizes.swap(last - 1, last);
+            walk.strides.iter_mut().for_each(|strides| strides.swap(last - 1, last));
         }
         (walk.sizes.len() <= AXES).then_some(walk)
     }
@@ -78,37 +88,62 @@ impl Block {
     #[inline(always)]
     pub fn read<T: Copy>(&self, from: &Strided<'_, T>, to: &mut [T; BLOCK]) {
         let (first, row, column) = self.place(from.at, from.strides);
+        let to = &mut to[..self.count()];
         match column {
-            0 if row == 0 => to[..self.count()].fill(from.cells[first]),
-            1 if row == self.columns => to[..self.count()].copy_from_slice(&from.cells[first..][..self.count()]),
+            0 if row == 0 => to.fill(from.cells[first]),
+            1 if row == self.columns => to.copy_from_slice(&from.cells[first..][..to.len()]),
             _ => {
-                for (y, to) in to[..self.count()].chunks_exact_mut(self.columns).enumerate() {
+                for (y, to) in to.chunks_exact_mut(self.columns).enumerate() {
                     let cells = &from.cells[first + y * row..];
                     match column {
                         0 => to.fill(cells[0]),
-                        1 => to.copy_from_slice(&cells[..self.columns]),
-                        _ => to.iter_mut().zip(cells.iter().step_by(column)).for_each(|(to, &cell)| *to = cell),
+                        1 => copy_run(&cells[..self.columns], to),
+                        _ => {
+                            let (last, to) = to.split_last_mut().expect("a block has columns");
+                            for (to, cells) in to.iter_mut().zip(cells.chunks_exact(column)) {
+                                *to = cells[0];
+                            }
+                            *last = cells[(self.columns - 1) * column];
+                        }
                     }
                 }
             }
         }
     }
 
-    /// The reverse of [`Block::read`], through what `value` makes of each.
+    /// The reverse of [`Block::read`].
     #[inline(always)]
-    pub fn write<S: Copy, T>(
-        &self,
-        from: &[S; BLOCK],
-        to: &mut [T],
-        at: usize,
-        strides: &[usize],
-        value: impl Fn(S) -> T,
-    ) {
+    pub fn write<T: Copy>(&self, from: &[T; BLOCK], to: &mut [T], at: usize, strides: &[usize]) {
         let (first, row, column) = self.place(at, strides);
-        for (y, from) in from[..self.count()].chunks_exact(self.columns).enumerate() {
-            let cells = to[first + y * row..].iter_mut().step_by(column.max(1));
-            cells.zip(from).for_each(|(cell, &from)| *cell = value(from));
+        let from = &from[..self.count()];
+        if column == 1 && row == self.columns {
+            to[first..][..from.len()].copy_from_slice(from);
+            return;
         }
+        for (y, from) in from.chunks_exact(self.columns).enumerate() {
+            let cells = &mut to[first + y * row..];
+            if column == 1 {
+                copy_run(from, &mut cells[..self.columns]);
+            } else {
+                let (&last, from) = from.split_last().expect("a block has columns");
+                for (cells, &from) in cells.chunks_exact_mut(column.max(1)).zip(from) {
+                    cells[0] = from;
+                }
+                cells[(self.columns - 1) * column] = last;
+            }
+        }
+    }
+}
+
+/// Copies a few elements: faster than the function for many.
+#[inline(always)]
+fn copy_run<T: Copy>(from: &[T], to: &mut [T]) {
+    let ((from, from_rest), (to, to_rest)) = (from.as_chunks::<4>(), to.as_chunks_mut::<4>());
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+    for (to, from) in to_rest.iter_mut().zip(from_rest) {
+        *to = *from;
     }
 }
 
@@ -192,7 +227,7 @@ mod tests {
             let mut seen = vec![0; sizes.iter().product()];
             for block in Blocks::new(&sizes) {
                 assert!(block.count() <= BLOCK);
-                block.write(&[1; BLOCK], &mut seen, 0, &strides, |one| one);
+                block.write(&[1; BLOCK], &mut seen, 0, &strides);
             }
             assert!(seen.iter().all(|&count| count == 1), "{sizes:?}");
         }
