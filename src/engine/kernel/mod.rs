@@ -22,6 +22,7 @@ pub mod moments;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 pub mod pointwise;
+pub mod pool;
 pub mod ring;
 pub mod table8;
 pub mod tensor;

@@ -43,11 +43,14 @@ impl Sums {
     }
 }
 
-struct Geometry {
-    stride: [usize; 2],
-    dilation: [usize; 2],
+/// How windows walk over an image.
+pub struct Geometry {
+    pub stride: [usize; 2],
+    pub dilation: [usize; 2],
     /// Rows above and columns left of the border that the first output reads.
-    pad: [usize; 2],
+    pub pad: [usize; 2],
+    /// Below and to the right, as the node says.
+    pub pad_behind: [usize; 2],
 }
 
 /// What a Conv or QLinearConv node says, in the terms of its file.
@@ -70,14 +73,21 @@ impl Lowering<'_> {
         let Some(Form::Weights { values, scale, axis: 0, shape }) = self.forms.get(weights).cloned() else {
             return Ok(false);
         };
-        let Some(Form::Real(real, _)) = self.forms.get(input).cloned() else { return Ok(false) };
-        let [Piece { grid: Some((x_scale, zero_point)), terms, up: 0, .. }] = &real.pieces[..] else {
-            return Ok(false);
+        let grid_of = |real: &Real| match &real.pieces[..] {
+            [Piece { grid: Some(grid), up: 0, .. }] if real.is_linear() => Some(*grid),
+            _ => None,
         };
-        let grid = Grid { scale: *x_scale, zero_point: *zero_point, unsigned: false };
-        let unit = |o: usize| f64::from(*x_scale) * f64::from(if scale.len() == 1 { scale[0] } else { scale[o] });
+        let Some((real, (x_scale, zero_point))) =
+            self.real(input).and_then(|real| Some((real.clone(), grid_of(&real)?)))
+        else {
+            // Floats in: int8 weights are but a way to store them.
+            return self.float_conv(node, input, weights);
+        };
+        let image = real.pieces[0].terms[0].image;
+        let grid = Grid { scale: x_scale, zero_point, unsigned: false };
+        let unit = |o: usize| f64::from(x_scale) * f64::from(if scale.len() == 1 { scale[0] } else { scale[o] });
         let Some(bias) = self.bias_in_sums(node, shape[0], unit)? else { return Ok(false) };
-        let parts = Parts { image: terms[0].image, grid, weights: &values, shape: &shape, scale: &scale, bias };
+        let parts = Parts { image, grid, weights: &values, shape: &shape, scale: &scale, bias };
         let Some(sums) = self.sums(node, parts)? else { return Ok(false) };
         self.forms.insert(node.output().to_owned(), Form::Sums(Rc::new(sums.clone())));
         self.end_unless_quantized(node, &sums)
@@ -200,6 +210,16 @@ impl Lowering<'_> {
         self.set(node, Form::Int8(Cells { image, unsigned: to.unsigned, order: Order::Planes, shape: sums.dims }))
     }
 
+    /// The floats of weights: constant, or int8 ones dequantized.
+    pub(super) fn float_weights(&self, name: &str) -> Option<Vec<f32>> {
+        let Some(Form::Weights { values, scale, axis, shape }) = self.forms.get(name) else {
+            return self.constant_floats(name);
+        };
+        let inner: usize = shape[axis + 1..].iter().product();
+        let scale = |at: usize| if scale.len() == 1 { scale[0] } else { scale[at / inner % shape[*axis]] };
+        Some(values.iter().enumerate().map(|(at, &value)| f32::from(value) * scale(at)).collect())
+    }
+
     fn float_conv(&mut self, node: &Node, input: &str, weights: &str) -> Found {
         let Some([outputs, depth, taps_y, taps_x]) = self.graph.shape(weights).and_then(four) else {
             return Ok(false);
@@ -207,31 +227,41 @@ impl Lowering<'_> {
         let Some([1, _, height, width]) = self.graph.shape(node.output()).and_then(four) else {
             return Ok(false);
         };
-        let Some(values) = self.constant_floats(weights) else { return Ok(false) };
+        let Some(values) = self.float_weights(weights) else { return Ok(false) };
         let bias = match node.input(2) {
             None => Some(vec![0.0; outputs]),
             Some(name) => self.constant_floats(name).filter(|bias| bias.len() == outputs),
         };
         let (Some(bias), Some(real)) = (bias, self.real(input)) else { return Ok(false) };
-        if node.int("group", 1) != 1 || depth != real.channels() {
-            return Ok(false);
-        }
+        let Some(groups) = groups(node, outputs, depth, real.channels()) else { return Ok(false) };
         let image = self.written(&real);
         let taps = [taps_y, taps_x];
-        let Some(Geometry { stride, dilation, pad }) = self.geometry(node, image, taps, [height, width]) else {
+        let Some(Geometry { stride, dilation, pad, .. }) = self.geometry(node, image, taps, [height, width]) else {
             return Ok(false);
         };
         let output = self.image_slot([outputs, height, width], Element::Float, 0);
         let relu = self.only_reader(node.output()).is_some_and(|reader| reader.op() == "Relu");
         let bounds = if relu { Bounds { low: 0.0, ..Bounds::NONE } } else { Bounds::NONE };
-        if !self.trial {
-            let (input, to) = (self.image(image).view(pad[0], pad[1], 0), self.image(output).view(0, 0, 0));
-            let shape = conv32::Shape { taps, stride, dilation, depth, outputs, width, input, output: to };
-            let weights = conv32::Weights::pack(self.isa, &shape, &ordered(&values, depth, taps_y * taps_x), &bias);
+        self.macs.float += (height * width * outputs * depth * taps_y * taps_x) as u64;
+        let values = ordered(&values, depth, taps_y * taps_x);
+        // Few outputs leave vectors idle: then it may be less to multiply by zeros.
+        let vectors = |outputs: usize| outputs.next_multiple_of(VECTOR);
+        let (values, depth, groups) = match vectors(outputs) > 2 * vectors(outputs / groups) {
+            true => (values, depth, groups),
+            false => (ungrouped(&values, depth, groups, outputs), depth * groups, 1),
+        };
+        let each = outputs / groups;
+        for group in (0..groups).take_while(|_| !self.trial) {
+            let input = self.image(image).view(pad[0], pad[1], group * depth);
+            let to = self.image(output).view(0, 0, group * each);
+            let shape = Shape { taps, stride, dilation, depth, outputs: each, width, input, output: to };
+            let own = group * each..(group + 1) * each;
+            let size = values.len() / outputs;
+            let weights =
+                conv32::Weights::pack(self.isa, &shape, &values[own.start * size..own.end * size], &bias[own]);
             let step = Conv32 { input: image, output, rows: height, shape, weights, bounds };
             self.draft.steps.push(Step::Conv32(Box::new(step)));
         }
-        self.macs.float += (height * width * outputs * depth * taps_y * taps_x) as u64;
         if relu {
             self.bounded.insert(node.output().to_owned());
         }
@@ -247,19 +277,23 @@ impl Lowering<'_> {
         else {
             return Ok(None);
         };
-        let depthwise = depth == 1 && outputs == from.channels && node.int("group", 1) == outputs as i64;
-        if !depthwise && (node.int("group", 1) != 1 || depth != from.channels) {
-            return Ok(None);
-        }
+        let Some(groups) = groups(node, outputs, depth, from.channels) else { return Ok(None) };
+        let depthwise = depth == 1 && groups > 1 && outputs == from.channels;
         if bias.len() != outputs {
             return Err(format!("{} biases for {outputs} output channels", bias.len()));
         }
         let taps = [taps_y, taps_x];
-        let Some(Geometry { stride, dilation, pad }) = self.geometry(node, image, taps, [height, width]) else {
+        let Some(Geometry { stride, dilation, pad, .. }) = self.geometry(node, image, taps, [height, width]) else {
             return Ok(None);
         };
         let count = taps_y * taps_x;
-        let ordered = if depthwise { ordered(weights, outputs, count) } else { ordered(weights, depth, count) };
+        self.macs.int8 += (height * width * outputs * depth * count) as u64;
+        let ordered = match depthwise {
+            true => ordered(weights, outputs, count),
+            // Groups are multiplied by zeros where there are others.
+            false => ungrouped(&ordered(weights, depth, count), depth, groups, outputs),
+        };
+        let real_depth = depth * groups;
         let offset = offsets(weights, depth * count, &bias, grid.zero_point);
         let unit = (0..outputs).map(|o| grid.scale * if scale.len() == 1 { scale[0] } else { scale[o] }).collect();
         let nowhere = View { origin: 0, row: 0, pixel: 0 };
@@ -267,13 +301,12 @@ impl Lowering<'_> {
             taps,
             stride,
             dilation,
-            depth: if depthwise { outputs } else { depth.next_multiple_of(4) },
+            depth: if depthwise { outputs } else { real_depth.next_multiple_of(4) },
             outputs,
             width,
             input: nowhere,
             output: nowhere,
         };
-        self.macs.int8 += (height * width * outputs * depth * count) as u64;
         Ok(Some(Sums {
             input: image,
             pad,
@@ -292,6 +325,25 @@ impl Lowering<'_> {
 
     /// How a convolution walks over `image`, which gets the ring that it needs; `None` where the node says what is not planned.
     fn geometry(&mut self, node: &Node, image: SlotId, taps: [usize; 2], output: [usize; 2]) -> Option<Geometry> {
+        let from = self.image(image);
+        let input = [from.height, from.width];
+        let walk = self.walk(node, input, taps, output)?;
+        let behind = |axis: usize| {
+            let reach = (output[axis] - 1) * walk.stride[axis] + (taps[axis] - 1) * walk.dilation[axis] + 1;
+            reach.saturating_sub(input[axis] + walk.pad[axis])
+        };
+        self.ask_ring(image, walk.pad[0].max(walk.pad[1]).max(behind(0)).max(behind(1)));
+        Some(walk)
+    }
+
+    /// How windows of so many taps walk over an input, as the node says.
+    pub(super) fn walk(
+        &self,
+        node: &Node,
+        input: [usize; 2],
+        taps: [usize; 2],
+        output: [usize; 2],
+    ) -> Option<Geometry> {
         let numbers = |name: &str, default: &[usize], least: i64| match node.ints(name) {
             None => Some(default.to_vec()),
             Some(values) if values.len() == default.len() => {
@@ -299,25 +351,21 @@ impl Lowering<'_> {
             }
             Some(_) => None,
         };
-        let (Some(stride), Some(dilation), Some(pads)) =
-            (numbers("strides", &[1, 1], 1), numbers("dilations", &[1, 1], 1), numbers("pads", &[0; 4], 0))
-        else {
-            return None;
-        };
+        let (stride, dilation) = (numbers("strides", &[1, 1], 1)?, numbers("dilations", &[1, 1], 1)?);
+        let pads = numbers("pads", &[0; 4], 0)?;
         let (stride, dilation) = ([stride[0], stride[1]], [dilation[0], dilation[1]]);
+        if taps.contains(&0) || output.contains(&0) {
+            return None;
+        }
         let span = |axis: usize| (taps[axis] - 1) * dilation[axis] + 1;
-        let from = self.image(image);
-        let input = [from.height, from.width];
         let short = |axis: usize| ((output[axis] - 1) * stride[axis] + span(axis)).saturating_sub(input[axis]);
-        let pad = match node.text("auto_pad").unwrap_or("NOTSET") {
-            "SAME_UPPER" => [short(0) / 2, short(1) / 2],
-            "SAME_LOWER" => [short(0).div_ceil(2), short(1).div_ceil(2)],
-            "VALID" => [0, 0],
-            _ => [pads[0], pads[1]],
+        let (pad, pad_behind) = match node.text("auto_pad").unwrap_or("NOTSET") {
+            "SAME_UPPER" => ([short(0) / 2, short(1) / 2], [short(0).div_ceil(2), short(1).div_ceil(2)]),
+            "SAME_LOWER" => ([short(0).div_ceil(2), short(1).div_ceil(2)], [short(0) / 2, short(1) / 2]),
+            "VALID" => ([0, 0], [0, 0]),
+            _ => ([pads[0], pads[1]], [pads[2], pads[3]]),
         };
-        let ring = (0..2).map(|axis| pad[axis].max(short(axis).saturating_sub(pad[axis]))).max().unwrap_or(0);
-        self.rings[image] = self.rings[image].max(ring);
-        Some(Geometry { stride, dilation, pad })
+        Some(Geometry { stride, dilation, pad, pad_behind })
     }
 
     fn end(&mut self, sums: &Sums, output: SlotId, scale: Vec<f32>, end: ConvEnd) {
@@ -388,6 +436,30 @@ fn ordered<T: Copy + Default>(weights: &[T], depth: usize, taps: usize) -> Vec<T
         }
     }
     ordered
+}
+
+/// Outputs that a vector computes at once, on most machines.
+const VECTOR: usize = 16;
+
+/// The number of groups, if it divides the channels as the weights do.
+fn groups(node: &Node, outputs: usize, depth: usize, channels: usize) -> Option<usize> {
+    let groups = usize::try_from(node.int("group", 1)).ok().filter(|&groups| groups > 0)?;
+    (outputs.is_multiple_of(groups) && depth.checked_mul(groups) == Some(channels)).then_some(groups)
+}
+
+/// Weights in the kernels' order, over the channels of all groups: zeros for those of others.
+fn ungrouped<T: Copy + Default>(weights: &[T], depth: usize, groups: usize, outputs: usize) -> Vec<T> {
+    let taps = weights.len() / (outputs * depth);
+    let mut all = vec![T::default(); weights.len() * groups];
+    for (o, (all, own)) in
+        all.chunks_exact_mut(taps * depth * groups).zip(weights.chunks_exact(taps * depth)).enumerate()
+    {
+        let first = o / (outputs / groups) * depth;
+        for (all, own) in all.chunks_exact_mut(depth * groups).zip(own.chunks_exact(depth)) {
+            all[first..first + depth].copy_from_slice(own);
+        }
+    }
+    all
 }
 
 fn four(shape: &[usize]) -> Option<[usize; 4]> {

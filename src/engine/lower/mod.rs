@@ -8,9 +8,11 @@ mod image;
 mod networks;
 mod norm;
 mod place;
+mod pool;
 mod product;
 mod quantize;
 mod real;
+mod transposed;
 mod view;
 
 use super::Macs;
@@ -148,6 +150,8 @@ impl<'a> Lowering<'a> {
             "QuantizeLinear" => self.quantize(node),
             "DequantizeLinear" => self.dequantize(node),
             "Conv" => self.conv(node),
+            "ConvTranspose" => self.conv_transpose(node),
+            "MaxPool" | "AveragePool" => self.pool(node),
             "QLinearConv" => self.qlinear_conv(node),
             "InstanceNormalization" => self.instance_norm(node),
             "Identity" | "Cast" | "Reshape" | "Unsqueeze" | "Squeeze" | "Flatten" => self.reshape(node),
@@ -197,6 +201,11 @@ impl<'a> Lowering<'a> {
             self.draft.steps.push(Step::Ring(slot));
         }
         slot
+    }
+
+    /// Has the image get a ring that wide, in the next trial if not in this one.
+    fn ask_ring(&mut self, image: SlotId, ring: usize) {
+        self.rings[image] = self.rings[image].max(ring);
     }
 
     fn image(&self, slot: SlotId) -> Image {

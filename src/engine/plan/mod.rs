@@ -2,6 +2,7 @@
 
 pub mod arena;
 pub mod norm;
+pub mod pool;
 pub mod slot;
 pub mod step;
 pub mod tensor;

@@ -54,6 +54,13 @@ impl Image {
         View { origin, row: self.row(), pixel: self.pixel() }
     }
 
+    /// The view whose origin is channel `channel` of the pixel in row `y` and column `x`, which may lie in the ring.
+    pub fn view_from(&self, y: isize, x: isize, channel: usize) -> View {
+        let at = |index: isize| (self.ring as isize + index) as usize;
+        let origin = at(y) * self.row() + at(x) * self.pixel() + channel;
+        View { origin, row: self.row(), pixel: self.pixel() }
+    }
+
     pub fn bytes(&self) -> usize {
         ((self.height + 2 * self.ring) * self.row() + SLACK) * self.element.bytes()
     }

@@ -2,6 +2,7 @@
 
 use super::arena::{Arena, Rest};
 use super::norm::{FloatNorm, Moments, Norm};
+use super::pool::Pool;
 use super::slot::{Element, Image, Slot, SlotId, Vector};
 use super::tensor::TensorStep;
 use crate::engine::kernel::conv::Shape;
@@ -184,6 +185,7 @@ pub enum Step {
     Norm(Box<Norm>),
     FloatNorm(Box<FloatNorm>),
     Affine(Box<Affine>),
+    Pool(Box<Pool>),
     Tensor(Box<TensorStep>),
     #[cfg(feature = "onnx")]
     Tract(Box<super::tract::TractStep>),
@@ -200,6 +202,7 @@ impl Step {
             Step::Norm(_) => "norm",
             Step::FloatNorm(_) => "norm f32",
             Step::Affine(_) => "affine",
+            Step::Pool(_) => "pool",
             Step::Tensor(step) => step.name(),
             #[cfg(feature = "onnx")]
             Step::Tract(_) => "tract",
@@ -225,6 +228,7 @@ impl Step {
             Step::Norm(step) => step.output,
             Step::FloatNorm(step) => step.output,
             Step::Affine(step) => step.output,
+            Step::Pool(step) => step.output,
             Step::Tensor(step) => step.output(),
             #[cfg(feature = "onnx")]
             Step::Tract(step) => step.output(),
@@ -259,6 +263,7 @@ impl Step {
             Step::Affine(step) => {
                 step.factors.iter().chain([&step.bias]).chain(&step.scale).chain(&step.shift).for_each(vector);
             }
+            Step::Pool(step) => read(step.input),
             Step::Tensor(step) => step.reads(read),
             #[cfg(feature = "onnx")]
             Step::Tract(step) => step.reads(read),
@@ -296,6 +301,7 @@ impl Step {
             Step::Norm(step) => step.run(layout, &rest, own),
             Step::FloatNorm(step) => step.run(layout, &rest, own, scratch),
             Step::Affine(step) => step.run(layout, &rest, own),
+            Step::Pool(step) => step.run(layout, &rest, own),
             Step::Tensor(step) => step.run(layout, &rest, own),
             #[cfg(feature = "onnx")]
             Step::Tract(step) => step.run(layout, &rest, own)?,

@@ -6,6 +6,9 @@ use super::walk::{Blocks, Strided};
 use crate::engine::kernel::exp::{at_least, at_most};
 use crate::engine::kernel::{Isa, store};
 
+/// Added to a number between −2^22 and 2^22, it rounds it to the nearest whole one, half to even.
+const WHOLE: f32 = 12_582_912.0;
+
 /// Where the results go: elements at `at` and the strides.
 #[derive(Debug)]
 pub enum Target<'a> {
@@ -77,8 +80,9 @@ fn body(job: &Job<'_>, mut target: Target<'_>) {
             Target::Int8 { cells, per_unit, zero_point, low, high } => {
                 let (least, most) = ((*low - *zero_point) as f32, (*high - *zero_point) as f32);
                 for (stored, &value) in stored[..count].iter_mut().zip(values) {
-                    let cell = at_most(at_least(value * *per_unit, least), most).round_ties_even();
-                    *stored = store(cell as i32 + *zero_point);
+                    // The sum has the nearest whole number in its low bits: a cast of any float is not a vector instruction.
+                    let cell = at_most(at_least(value * *per_unit, least), most) + WHOLE;
+                    *stored = store(cell.to_bits().wrapping_sub(WHOLE.to_bits()) as i32 + *zero_point);
                 }
                 block.write(&stored, cells, job.at, job.strides);
             }
