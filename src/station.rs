@@ -111,7 +111,10 @@ impl Station {
     fn work_off(&mut self, arrival: Instant, publish: &mut dyn FnMut(Published<'_>)) -> Result<(), EngineError> {
         while let Some(event) = self.assembly.event() {
             match event {
-                Event::Frame(frame) => self.decide(&frame, arrival, publish)?,
+                Event::Frame(frame) => {
+                    self.decide(&frame, arrival, publish)?;
+                    self.assembly.recycle(frame);
+                }
                 Event::Lost { sequence, frames } => {
                     let stream = self.assembly.stream().unwrap_or(0);
                     let record = Record::empty(stream, sequence, frames, Outcome::Lost);

@@ -155,7 +155,7 @@ fn show(scene: &mut Scene, frame: &ReceivedFrame, scratch: &mut Scratch) {
     scene.begin(&frame.header);
     for (index, tile) in frame.tiles.iter().enumerate() {
         // A tile that is damaged stays unknown, which is what is being evaluated.
-        let _ = tile.as_ref().map(|tile| scene.put_tile(&frame.header, index, tile, scratch));
+        let _ = tile.map(|tile| scene.put_tile(&frame.header, index, tile, scratch));
     }
     scene.finish(frame.snr_cdb);
 }

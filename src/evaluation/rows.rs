@@ -3,7 +3,7 @@
 use crate::engine::EngineError;
 use crate::receiver::{Decision, Receiver};
 use crate::scene::rule::Reading;
-use crate::scene::{ClassMap, LabelSet, NEVER, Rule, Scene, Soft, argmax, fast_denoise, nearest_fill};
+use crate::scene::{ClassMap, Decider, LabelSet, NEVER, Rule, Scene, Soft, nearest_fill};
 use crate::wire::soft;
 
 /// A row of the table.
@@ -121,8 +121,8 @@ impl Judges {
                 };
                 self.judge_map(fill(scene, held))
             }
-            Row::Argmax => self.judge_map(denoised(scene, argmax)),
-            Row::Fds => self.judge_map(denoised(scene, fast_denoise)),
+            Row::Argmax => self.judge_map(denoised(scene, Decider::argmax)),
+            Row::Fds => self.judge_map(denoised(scene, Decider::fast_denoise)),
             Row::SemanticFirst => {
                 let decision = self.hybrids[0].provisional(scene)?;
                 let (macs, _) = self.hybrids[0].macs();
@@ -159,7 +159,7 @@ fn fill(scene: &Scene, unknown: impl Fn(usize) -> u8) -> Vec<u8> {
     cells.map(|(cell, (&class, &known))| if known { class } else { unknown(cell) }).collect()
 }
 
-fn denoised(scene: &Scene, method: fn(&Soft<'_>, &mut [u8], &mut [u8])) -> Vec<u8> {
+fn denoised(scene: &Scene, method: fn(&mut Decider, &Soft<'_>, &mut [u8], &mut [u8])) -> Vec<u8> {
     let mut map = scene.cells().to_vec();
     let soft = Soft {
         grid: scene.params().grid,
@@ -169,6 +169,6 @@ fn denoised(scene: &Scene, method: fn(&Soft<'_>, &mut [u8], &mut [u8])) -> Vec<u
         unit: soft::unit_steps(scene.params().payload.soft_bits().unwrap_or(8)),
     };
     let mut confidence = vec![0; map.len()];
-    method(&soft, &mut map, &mut confidence);
+    method(&mut Decider::default(), &soft, &mut map, &mut confidence);
     map
 }

@@ -4,15 +4,21 @@
 //! [`OPEN_FRAMES`] later frames have begun. What arrives behind a later frame, within [`WINDOW`] frames, is handed on marked late. A number that
 //! has not come when it leaves the window, or when the stream ends, is lost. Every number ends in one [`Event`].
 
+use super::Tiles;
 use crate::wire::{Context, End, Header, Packet, TilePacket, WireError};
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
-use alloc::vec;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 /// Sequence numbers behind the newest one that are still waited for.
 pub const WINDOW: u32 = 64;
 /// Frames whose tiles are gathered at the same time.
 pub const OPEN_FRAMES: usize = 2;
+
+/// Buffers: of the open frames, one that is decided, and those that one packet closes.
+const SPARE: usize = OPEN_FRAMES + 3;
+
+/// Bytes that are made room for before they come.
+const MAX_AHEAD: usize = 64 * 1024;
 
 /// What the link says of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,8 +33,7 @@ pub struct Reception {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceivedFrame {
     pub header: Header,
-    /// Each tile with its checksum; `None` where it did not arrive.
-    pub tiles: Vec<Option<Vec<u8>>>,
+    pub tiles: Tiles,
     /// Mean over its packets, for tiles that travelled alone.
     pub snr_cdb: Option<i16>,
     /// The longest of its packets.
@@ -72,9 +77,12 @@ pub struct Assembly {
     context: Option<Context>,
     /// One past the highest number that has come. `None` until the stream's first number is known.
     next: Option<u64>,
-    /// The numbers below `next` that are still waited for, at most [`WINDOW`].
-    missing: BTreeSet<u32>,
-    open: BTreeMap<u32, ReceivedFrame>,
+    /// The numbers below `next` that are still waited for, in order.
+    missing: heapless::Vec<u32, { WINDOW as usize }>,
+    /// In the order of their numbers.
+    open: heapless::Vec<ReceivedFrame, { OPEN_FRAMES + 1 }>,
+    /// Buffers that no frame uses.
+    spare: Vec<Tiles>,
     events: VecDeque<Event>,
     /// How many frames the stream had, by its end marker.
     end: Option<u64>,
@@ -87,9 +95,11 @@ impl Assembly {
             stream: None,
             context: None,
             next: from_start.then_some(0),
-            missing: BTreeSet::new(),
-            open: BTreeMap::new(),
-            events: VecDeque::new(),
+            missing: heapless::Vec::new(),
+            open: heapless::Vec::new(),
+            spare: (0..SPARE).map(|_| Tiles::with_room(0)).collect(),
+            // Every other number of the window may be lost at once.
+            events: VecDeque::with_capacity(WINDOW as usize),
             end: None,
         }
     }
@@ -119,11 +129,15 @@ impl Assembly {
                     return;
                 }
                 self.remember(&frame.header);
-                let tiles = 0..frame.header.params.tiling.tiles();
-                let tiles = tiles.map(|tile| frame.tile(tile).filter(|_| !erased(tile)).map(<[u8]>::to_vec));
+                let mut tiles = self.buffer(&frame.header, bytes.len());
+                for index in (0..tiles.len()).filter(|&index| !erased(index)) {
+                    if let Some(tile) = frame.tile(index) {
+                        tiles.put(index, tile);
+                    }
+                }
                 self.hand_on(ReceivedFrame {
                     header: frame.header,
-                    tiles: tiles.collect(),
+                    tiles,
                     snr_cdb: reception.snr_cdb,
                     delay_us: reception.delay_us,
                     link_bytes: reception.link_bytes,
@@ -138,6 +152,25 @@ impl Assembly {
                 }
             }
         }
+    }
+
+    /// Gives back the buffer of a frame that nobody needs any more: then the next one takes no new memory.
+    pub fn recycle(&mut self, frame: ReceivedFrame) {
+        if self.spare.len() < SPARE {
+            self.spare.push(frame.tiles);
+        }
+    }
+
+    /// A buffer for a frame of which a packet brings `bytes` bytes.
+    fn buffer(&mut self, header: &Header, bytes: usize) -> Tiles {
+        let count = header.params.tiling.tiles();
+        let room = self.spare.first().map_or(0, Tiles::room);
+        if bytes > room {
+            self.spare.iter_mut().for_each(|tiles| tiles.grow(bytes.next_power_of_two()));
+        }
+        let mut tiles = self.spare.pop().unwrap_or_else(|| Tiles::with_room(bytes));
+        tiles.clear(count);
+        tiles
     }
 
     /// The frames that the marker counts may still come: it settles nothing by itself.
@@ -158,13 +191,14 @@ impl Assembly {
 
     /// No packet follows: closes what is open, and what never came is lost.
     pub fn end(&mut self) {
-        while let Some((_, frame)) = self.open.pop_first() {
+        while !self.open.is_empty() {
+            let frame = self.open.remove(0);
             self.hand_on(frame);
         }
         if let Some(end) = self.end {
             self.advance(end);
         }
-        while let Some(sequence) = self.missing.pop_first() {
+        for sequence in core::mem::take(&mut self.missing) {
             self.lose(sequence, 1);
         }
     }
@@ -195,13 +229,15 @@ impl Assembly {
 
     fn gather(&mut self, packet: TilePacket<'_>, reception: Reception) {
         let sequence = packet.header.sequence;
-        if !self.open.contains_key(&sequence) {
+        let place = self.open.binary_search_by_key(&sequence, |frame| frame.header.sequence);
+        if let Err(place) = place {
             if self.has_come(sequence) {
                 return self.drop(Dropped::Stale { sequence });
             }
             let header = packet.header;
             let frame = ReceivedFrame {
-                tiles: vec![None; header.params.tiling.tiles()],
+                // Its other tiles may be as long; but what has not come is not worth much memory.
+                tiles: self.buffer(&header, (header.params.tiling.tiles() * packet.tile.len()).min(MAX_AHEAD)),
                 header,
                 snr_cdb: None,
                 delay_us: 0,
@@ -209,20 +245,22 @@ impl Assembly {
                 late: false,
                 repaired: false,
             };
-            self.open.insert(sequence, frame);
+            // Never full: more than `OPEN_FRAMES` are not left open.
+            let _ = self.open.insert(place, frame);
         }
-        let Some(frame) = self.open.get_mut(&sequence) else { return };
+        let (Ok(place) | Err(place)) = place;
+        let Some(frame) = self.open.get_mut(place) else { return };
         // A forged tile may contradict the others: the first one says what the frame is.
         let same = Header { key: frame.header.key, ..packet.header } == frame.header;
-        let Some(slot) = frame.tiles.get_mut(packet.index).filter(|_| same) else {
+        if !same || packet.index >= frame.tiles.len() {
             let error = WireError::Field { field: "header", reason: "contradicts the frame's other tiles" };
             return self.drop(Dropped::Refused(error));
-        };
-        if slot.is_some() {
+        }
+        if frame.tiles.get(packet.index).is_some() {
             return self.drop(Dropped::Duplicate { sequence });
         }
-        *slot = Some(packet.tile.to_vec());
-        let arrived = frame.tiles.iter().flatten().count() as i32;
+        frame.tiles.put(packet.index, packet.tile);
+        let arrived = frame.tiles.arrived() as i32;
         frame.snr_cdb = match (frame.snr_cdb, reception.snr_cdb) {
             (Some(mean), Some(new)) => Some((mean as i32 + (new as i32 - mean as i32) / arrived) as i16),
             (mean, new) => mean.or(new),
@@ -230,15 +268,16 @@ impl Assembly {
         frame.delay_us = frame.delay_us.max(reception.delay_us);
         frame.link_bytes += reception.link_bytes;
         frame.repaired |= packet.repaired;
-        let complete = frame.tiles.iter().all(Option::is_some);
-        while self.open.len() > OPEN_FRAMES || complete && self.open.contains_key(&sequence) {
-            let Some((_, oldest)) = self.open.pop_first() else { break };
+        let complete = frame.tiles.arrived() == frame.tiles.len();
+        let is_open = |own: &Self| own.open.iter().any(|frame| frame.header.sequence == sequence);
+        while self.open.len() > OPEN_FRAMES || complete && is_open(self) {
+            let oldest = self.open.remove(0);
             self.hand_on(oldest);
         }
     }
 
     fn has_come(&self, sequence: u32) -> bool {
-        self.next.is_some_and(|next| (sequence as u64) < next) && !self.missing.contains(&sequence)
+        self.next.is_some_and(|next| (sequence as u64) < next) && self.missing.binary_search(&sequence).is_err()
     }
 
     fn hand_on(&mut self, mut frame: ReceivedFrame) {
@@ -247,7 +286,8 @@ impl Assembly {
         if sequence as u64 >= next {
             self.advance(sequence as u64);
             self.next = Some(sequence as u64 + 1);
-        } else if self.missing.remove(&sequence) {
+        } else if let Ok(place) = self.missing.binary_search(&sequence) {
+            self.missing.remove(place);
             frame.late = true;
         } else {
             return self.drop(match next - sequence as u64 <= WINDOW as u64 {
@@ -273,14 +313,16 @@ impl Assembly {
     fn advance(&mut self, next: u64) {
         let from = self.next.unwrap_or(next);
         let oldest = next.saturating_sub(WINDOW as u64);
-        while let Some(&sequence) = self.missing.first().filter(|&&sequence| (sequence as u64) < oldest) {
-            self.missing.remove(&sequence);
+        let given_up = self.missing.iter().take_while(|&&sequence| (sequence as u64) < oldest).count();
+        for _ in 0..given_up {
+            let sequence = self.missing.remove(0);
             self.lose(sequence, 1);
         }
         // Below 2^32: `next` is a sequence number, or a count of frames.
         if from < oldest {
             self.lose(from as u32, (oldest - from) as u32);
         }
+        // Never full: the window has no more numbers.
         self.missing.extend((from.max(oldest)..next).map(|sequence| sequence as u32));
         self.next = Some(next.max(from));
     }
@@ -423,6 +465,6 @@ mod tests {
         let mut assembly = Assembly::new(true);
         assembly.push(&frame(header(0)), Reception::default(), |tile| tile == 1);
         let Some(Event::Frame(frame)) = assembly.event() else { panic!() };
-        assert!(frame.tiles[0].is_some() && frame.tiles[1].is_none());
+        assert!(frame.tiles.get(0).is_some() && frame.tiles.get(1).is_none());
     }
 }

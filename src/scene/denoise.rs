@@ -2,7 +2,6 @@
 //! classes that are present). Integers alone. Argmax keeps thin things where the channel is good; FDS survives where it isn't.
 
 use crate::wire::Grid;
-use alloc::vec;
 use alloc::vec::Vec;
 
 /// Below this SNR, in hundredths of dB, FDS reads more cells right than argmax: σ = 0.3 of the score unit.
@@ -19,62 +18,90 @@ pub struct Soft<'a> {
     pub unit: u8,
 }
 
-/// Class and confidence per cell; cells that are not known stay as they were. Confidence is how far the best class leads the second,
-/// 0 (a tie) to 255 (a unit or more; also when no second class is present).
-pub fn argmax(soft: &Soft<'_>, cells: &mut [u8], confidence: &mut [u8]) {
-    decide(soft, soft.codes.iter().map(|&code| code as u32), soft.unit as u32, cells, confidence);
+/// Decides class and confidence per cell; cells that are not known stay as they were. Confidence is how far the best class leads the second,
+/// 0 (a tie) to 255 (a unit or more; also when no second class is present). It keeps its memory for the next frame.
+#[derive(Debug, Clone, Default)]
+pub struct Decider {
+    /// Of the class that is looked at.
+    scores: Vec<u32>,
+    means: Vec<u32>,
+    /// Known cells around each.
+    count: Vec<u32>,
+    /// The best and the second best score so far.
+    best: Vec<(u32, u32)>,
 }
 
-/// As [`argmax`], after the mean over the known cells of the 3x3 neighbourhood and the maximum of those means over the 3x3 neighbourhood.
-pub fn fast_denoise(soft: &Soft<'_>, cells: &mut [u8], confidence: &mut [u8]) {
-    // Common multiple of the 1 to 9 cells that a mean can be over: means compare exactly.
-    const MEAN: u32 = 2520;
-    let count = pool(soft.grid, soft.known, |cell| soft.known[cell] as u32, |a, b| a + b);
-    let pooled = (0..soft.classes.len()).flat_map(|plane| {
-        let codes = &soft.codes[plane * soft.known.len()..];
-        let sums = pool(soft.grid, soft.known, |cell| codes[cell] as u32, |a, b| a + b);
-        let means: Vec<u32> = sums.iter().zip(&count).map(|(sum, count)| sum * MEAN / (*count).max(1)).collect();
-        pool(soft.grid, soft.known, |cell| means[cell], u32::max)
-    });
-    decide(soft, pooled, soft.unit as u32 * MEAN, cells, confidence);
+/// Common multiple of the 1 to 9 cells that a mean can be over: means compare exactly.
+const MEAN: u32 = 2520;
+
+impl Decider {
+    /// The class with the highest code.
+    pub fn argmax(&mut self, soft: &Soft<'_>, cells: &mut [u8], confidence: &mut [u8]) {
+        self.begin(soft);
+        for (plane, codes) in soft.codes.chunks_exact(soft.known.len()).enumerate().take(soft.classes.len()) {
+            self.scores.clear();
+            self.scores.extend(codes.iter().map(|&code| u32::from(code)));
+            self.weigh(soft, plane, cells);
+        }
+        self.leads(soft, soft.unit as u32, confidence);
+    }
+
+    /// As [`argmax`](Decider::argmax), after the mean over the known cells of the 3x3 neighbourhood and the maximum of those means over the 3x3
+    /// neighbourhood.
+    pub fn fast_denoise(&mut self, soft: &Soft<'_>, cells: &mut [u8], confidence: &mut [u8]) {
+        self.begin(soft);
+        pool(soft, &mut self.count, |_| 1, |a, b| a + b);
+        for (plane, codes) in soft.codes.chunks_exact(soft.known.len()).enumerate().take(soft.classes.len()) {
+            pool(soft, &mut self.means, |cell| u32::from(codes[cell]), |a, b| a + b);
+            for (mean, count) in self.means.iter_mut().zip(&self.count) {
+                *mean = *mean * MEAN / (*count).max(1);
+            }
+            pool(soft, &mut self.scores, |cell| self.means[cell], u32::max);
+            self.weigh(soft, plane, cells);
+        }
+        self.leads(soft, soft.unit as u32 * MEAN, confidence);
+    }
+
+    fn begin(&mut self, soft: &Soft<'_>) {
+        self.best.clear();
+        self.best.resize(soft.known.len(), (0, 0));
+    }
+
+    /// Compares the scores of a class with those of the classes before.
+    fn weigh(&mut self, soft: &Soft<'_>, plane: usize, cells: &mut [u8]) {
+        for (cell, (&score, (first, second))) in self.scores.iter().zip(&mut self.best).enumerate() {
+            if plane == 0 || score > *first {
+                (*second, *first) = (*first, score);
+                if soft.known[cell] {
+                    cells[cell] = soft.classes[plane];
+                }
+            } else {
+                *second = score.max(*second);
+            }
+        }
+    }
+
+    fn leads(&self, soft: &Soft<'_>, unit: u32, confidence: &mut [u8]) {
+        for (cell, (first, second)) in self.best.iter().enumerate().filter(|(cell, _)| soft.known[*cell]) {
+            let lead = if soft.classes.len() < 2 { unit } else { first - second };
+            confidence[cell] = (lead as u64 * 255 / unit as u64).min(255) as u8;
+        }
+    }
 }
 
 /// Folds `value` over the known cells of each cell's 3x3 neighbourhood, from 0.
-fn pool(grid: Grid, known: &[bool], value: impl Fn(usize) -> u32, fold: impl Fn(u32, u32) -> u32) -> Vec<u32> {
-    let (width, height) = (grid.width as usize, grid.height as usize);
-    let mut pooled = vec![0; grid.cells()];
+fn pool(soft: &Soft<'_>, pooled: &mut Vec<u32>, value: impl Fn(usize) -> u32, fold: impl Fn(u32, u32) -> u32) {
+    let (width, height) = (soft.grid.width as usize, soft.grid.height as usize);
+    pooled.clear();
     for y in 0..height {
         for x in 0..width {
             let mut folded = 0;
             for row in y.saturating_sub(1)..(y + 2).min(height) {
                 let cells = row * width + x.saturating_sub(1)..row * width + (x + 2).min(width);
-                folded = cells.filter(|&cell| known[cell]).fold(folded, |folded, cell| fold(folded, value(cell)));
+                folded = cells.filter(|&cell| soft.known[cell]).fold(folded, |folded, cell| fold(folded, value(cell)));
             }
-            pooled[y * width + x] = folded;
+            pooled.push(folded);
         }
-    }
-    pooled
-}
-
-fn decide(soft: &Soft<'_>, scores: impl Iterator<Item = u32>, unit: u32, cells: &mut [u8], confidence: &mut [u8]) {
-    let count = soft.known.len();
-    let mut best = vec![(0u32, 0u32); count];
-    for (index, score) in scores.take(count * soft.classes.len()).enumerate() {
-        let (plane, cell) = (index / count, index % count);
-        let (first, second) = &mut best[cell];
-        if plane == 0 || score > *first {
-            *second = *first;
-            *first = score;
-            if soft.known[cell] {
-                cells[cell] = soft.classes[plane];
-            }
-        } else {
-            *second = score.max(*second);
-        }
-    }
-    for (cell, (first, second)) in best.into_iter().enumerate().filter(|(cell, _)| soft.known[*cell]) {
-        let lead = if soft.classes.len() < 2 { unit } else { first - second };
-        confidence[cell] = (lead as u64 * 255 / unit as u64).min(255) as u8;
     }
 }
 
@@ -98,19 +125,19 @@ mod tests {
             .collect()
     }
 
-    fn errors(method: fn(&Soft<'_>, &mut [u8], &mut [u8]), sigma: f64) -> usize {
+    fn errors(method: fn(&mut Decider, &Soft<'_>, &mut [u8], &mut [u8]), sigma: f64) -> usize {
         let codes = noisy(sigma);
         let known = [true; 512];
         let soft = Soft { grid: Grid::new(32, 16), codes: &codes, classes: &[2, 5], known: &known, unit: 51 };
         let (mut cells, mut confidence) = ([0; 512], [0; 512]);
-        method(&soft, &mut cells, &mut confidence);
+        method(&mut Decider::default(), &soft, &mut cells, &mut confidence);
         (0..512).filter(|cell| cells[*cell] != if cell % 32 < 16 { 2 } else { 5 }).count()
     }
 
     #[test]
     fn each_is_better_on_its_side() {
-        assert_eq!(errors(argmax, 0.1), 0);
-        assert!(errors(fast_denoise, 0.9) < errors(argmax, 0.9) / 3);
+        assert_eq!(errors(Decider::argmax, 0.1), 0);
+        assert!(errors(Decider::fast_denoise, 0.9) < errors(Decider::argmax, 0.9) / 3);
     }
 
     #[test]
@@ -119,9 +146,9 @@ mod tests {
         let mut known = [true; 512];
         known[40] = false;
         let soft = Soft { grid: Grid::new(32, 16), codes: &codes, classes: &[2, 5], known: &known, unit: 51 };
-        for method in [argmax, fast_denoise] {
+        for method in [Decider::argmax, Decider::fast_denoise] {
             let (mut cells, mut confidence) = ([99; 512], [7; 512]);
-            method(&soft, &mut cells, &mut confidence);
+            method(&mut Decider::default(), &soft, &mut cells, &mut confidence);
             assert_eq!((cells[40], confidence[40]), (99, 7));
             assert_eq!(cells[41], 2);
             assert!(confidence[41] > 100);

@@ -7,14 +7,16 @@ mod labels;
 mod map;
 pub mod rule;
 mod street;
+mod tiles;
 
 pub use assembly::{Assembly, Dropped, Event, ReceivedFrame, Reception};
-pub use denoise::{FDS_BELOW_CDB, Soft, argmax, fast_denoise};
+pub use denoise::{Decider, FDS_BELOW_CDB, Soft};
 pub use fill::nearest_fill;
 pub use labels::{CAMVID12, CITYSCAPES20, Class, LABEL_SETS, LabelSet, Role};
 pub use map::ClassMap;
 pub use rule::Rule;
 pub use street::Street;
+pub use tiles::Tiles;
 
 use crate::wire::codec::Scratch;
 use crate::wire::{Header, Params, Payload, WireError, read_map_tile, read_soft_tile, soft};
@@ -39,6 +41,7 @@ pub struct Scene {
     /// Soft codes, a plane per present class; empty for map payloads.
     codes: Vec<u8>,
     present: Vec<u8>,
+    decider: Decider,
     sequence: Option<u32>,
     snr_cdb: Option<i16>,
     /// Whether `cells` and `known` belong to a frame that the held scene has not taken in yet.
@@ -56,8 +59,9 @@ impl Scene {
             known: vec![false; cells],
             held: vec![NEVER; cells],
             held_age: vec![0; cells],
-            codes: Vec::new(),
+            codes: Vec::with_capacity(params.payload.soft_bits().map_or(0, |_| cells * params.classes as usize)),
             present: Vec::with_capacity(params.classes as usize),
+            decider: Decider::default(),
             sequence: None,
             snr_cdb: None,
             open: false,
@@ -135,10 +139,10 @@ impl Scene {
             unit: soft::unit_steps(bits),
         };
         let method = match snr_cdb {
-            Some(snr_cdb) if snr_cdb >= FDS_BELOW_CDB => argmax,
-            _ => fast_denoise,
+            Some(snr_cdb) if snr_cdb >= FDS_BELOW_CDB => Decider::argmax,
+            _ => Decider::fast_denoise,
         };
-        method(&soft, &mut self.cells, &mut self.confidence);
+        method(&mut self.decider, &soft, &mut self.cells, &mut self.confidence);
     }
 
     /// The class of each cell; only those of [`known`](Scene::known) cells mean anything.

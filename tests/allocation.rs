@@ -1,0 +1,95 @@
+//! From bytes to decision nothing is allocated once a frame has been decided: the buffers are those of the start.
+
+#![cfg(feature = "onnx")]
+
+use semrx::bundle::Bundle;
+use semrx::engine::Engine;
+use semrx::engine::plan::Machine;
+use semrx::link::Packet;
+use semrx::receiver::{Config, Mode};
+use semrx::scene::{CAMVID12, Reception, Street};
+use semrx::sender::{Sender, Settings};
+use semrx::station::{Published, Station};
+use semrx::wire::{Grid, Payload};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: it is the system's allocator, which is asked for the same.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const GRID: Grid = Grid::new(128, 96);
+
+fn packets(payload: Payload, channel: &str) -> Vec<Packet> {
+    let street = Street::new(3, GRID);
+    let settings = Settings { payload, channel: channel.parse().unwrap(), seed: 5, ..Settings::default() };
+    let mut sender = Sender::new(settings, &CAMVID12);
+    let mut packets = Vec::new();
+    for frame in 0..12 {
+        sender.send(&street.frame(frame), u64::from(frame) * 200_000, &mut packets).unwrap();
+    }
+    sender.end(&mut packets);
+    packets
+}
+
+/// Allocations for each packet, and how many frames were refined.
+fn allocations(packets: &[Packet], threads: usize) -> (Vec<u64>, usize) {
+    let bundle = Bundle::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models/street")).unwrap();
+    let config = Config { mode: Mode::Auto, steps: Some(2), ..Config::default() };
+    let engine = Engine::Plan(Machine::new(threads).unwrap());
+    let mut station = Station::open(&bundle, config, true, &engine).unwrap();
+    let mut refined = 0;
+    let mut publish = |published: Published<'_>| {
+        if let Published::Record { record, .. } = published
+            && record.mode == "hybrid"
+        {
+            refined += 1;
+        }
+    };
+    let mut counts = Vec::with_capacity(packets.len());
+    for packet in packets {
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        let reception = Reception { snr_cdb: packet.info.snr_cdb, ..Reception::default() };
+        let erased = |tile: usize| packet.info.erased.contains(tile as u8);
+        station.push(&packet.bytes, reception, erased, &mut publish).unwrap();
+        counts.push(ALLOCATIONS.load(Ordering::Relaxed) - before);
+    }
+    (counts, refined)
+}
+
+#[test]
+fn nothing_is_allocated_after_the_first_frame() {
+    for (payload, channel) in [(Payload::Map, "tile-loss=0.4,burst=2"), (Payload::Soft8, "sigma=0.9")] {
+        let packets = packets(payload, channel);
+        for threads in [1, 2] {
+            let (counts, refined) = allocations(&packets, threads);
+            assert!(refined > 3, "{channel}: {refined} frames were refined");
+            let first = counts.iter().position(|&count| count > 0).unwrap_or(0);
+            assert!(counts[first + 1..].iter().all(|&count| count == 0), "{channel}, {threads} threads: {counts:?}");
+        }
+    }
+}
