@@ -76,6 +76,16 @@ impl Arrays {
         self.0.get(&format!("in:{name}")).or_else(|| self.0.get(name))
     }
 
+    #[cfg(test)]
+    pub(super) fn insert(&mut self, name: &str, tensor: Tensor) {
+        self.0.insert(name.to_owned(), tensor);
+    }
+
+    #[cfg(test)]
+    pub(super) fn get(&self, name: &str) -> Option<&Tensor> {
+        self.0.get(name)
+    }
+
     /// Shape of an array.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         self.0.get(name).map(Tensor::shape)

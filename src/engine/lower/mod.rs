@@ -4,9 +4,12 @@ mod conv;
 mod fold;
 mod formula;
 mod image;
+mod linear;
 #[cfg(test)]
 mod networks;
 mod norm;
+#[cfg(test)]
+mod operators;
 mod place;
 mod pool;
 mod product;
@@ -174,6 +177,9 @@ impl<'a> Lowering<'a> {
             | "GlobalMaxPool" => self.fold(node),
             _ => Ok(false),
         }?;
+        if !found && matches!(node.op(), "QuantizeLinear" | "DequantizeLinear") {
+            return self.linear(node);
+        }
         Ok(found || self.elementwise(node)?)
     }
 

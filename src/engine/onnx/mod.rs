@@ -151,7 +151,11 @@ impl Graph {
             }
             return Ok(());
         }
-        for (name, fact) in proto.output.iter().zip(single.facts().map_err(failed)?) {
+        let facts = match self.linear_fact(&node) {
+            Some(fact) => vec![fact],
+            None => single.facts().map_err(failed)?,
+        };
+        for (name, fact) in proto.output.iter().zip(facts) {
             if fact
                 .shape
                 .iter()
@@ -164,6 +168,23 @@ impl Graph {
         }
         self.nodes.push(node);
         Ok(())
+    }
+
+    /// What QuantizeLinear and DequantizeLinear give, which tract knows for some types alone.
+    fn linear_fact(&self, node: &Node) -> Option<Fact> {
+        let type_of = |index: usize| {
+            let name = node.input(index)?;
+            let constant = || self.constants.get(name).map(|value| value.datum_type());
+            self.facts.get(name).map(|fact| fact.datum_type).or_else(constant)
+        };
+        let asked = pb::tensor_proto::DataType::try_from(node.int("output_dtype", 0) as i32).ok();
+        let asked = asked.and_then(|asked| DatumType::try_from(asked).ok());
+        let datum_type = match node.op() {
+            "QuantizeLinear" => type_of(2).or(asked).unwrap_or(DatumType::U8),
+            "DequantizeLinear" => asked.or(type_of(1))?,
+            _ => return None,
+        };
+        Some(Fact { datum_type, shape: self.shape(node.input(0)?)?.to_vec() })
     }
 
     /// What needs no operator to be known: shapes, and constants that pass through.

@@ -21,6 +21,13 @@ impl Single {
         let mut inner = pb::GraphProto { node: vec![node.proto.clone()], ..Default::default() };
         for name in node.proto.input.iter().filter(|name| !name.is_empty()) {
             if let Some(value) = graph.constants.get(name) {
+                // tract knows scales of 32 bits.
+                let value = match (node.op(), value.datum_type()) {
+                    ("QLinearMatMul", DatumType::F16) => {
+                        &value.cast_to::<f32>().map_or(value.clone(), |of| of.into_owned().into_arc_tensor())
+                    }
+                    _ => value,
+                };
                 if inner.initializer.iter().all(|tensor| tensor.name != *name) {
                     inner.initializer.push(initializer(name, value));
                 }
@@ -48,7 +55,10 @@ impl Single {
             let typed = self.parse()?.into_typed()?;
             let fact = |fact: &TypedFact| {
                 let shape = fact.shape.as_concrete().context("the shape of its output depends on the input")?;
-                Ok(Fact { datum_type: fact.datum_type, shape: shape.to_vec() })
+                // Sizes are a type of their own to tract.
+                let datum_type =
+                    if fact.datum_type == TDim::datum_type() { i64::datum_type() } else { fact.datum_type };
+                Ok(Fact { datum_type, shape: shape.to_vec() })
             };
             typed.output_outlets()?.iter().map(|&outlet| fact(typed.outlet_fact(outlet)?)).collect()
         })
@@ -58,7 +68,11 @@ impl Single {
     pub fn fold(&self) -> Result<Vec<Arc<Tensor>>, String> {
         guarded(|| {
             let outputs = self.parse()?.into_typed()?.into_runnable()?.run(tvec!())?;
-            Ok(outputs.into_iter().map(|value| value.into_arc_tensor()).collect())
+            let plain = |value: TValue| match value.datum_type() {
+                DatumType::TDim => value.cast_to::<i64>().map(|value| value.into_owned().into_arc_tensor()),
+                _ => Ok(value.into_arc_tensor()),
+            };
+            outputs.into_iter().map(plain).collect()
         })
     }
 

@@ -4,9 +4,9 @@ use super::arena::Rest;
 use super::slot::SlotId;
 use super::step::{CELL, FLOAT_MAC, Layout, Quantize};
 use crate::engine::kernel::tensor::formula::Instruction;
-use crate::engine::kernel::tensor::map::Target;
+use crate::engine::kernel::tensor::linear::{Elements, Operand, Target};
 use crate::engine::kernel::tensor::walk::{AXES, Strided, Walk};
-use crate::engine::kernel::tensor::{copy, fold, map, product};
+use crate::engine::kernel::tensor::{copy, fold, linear, map, product};
 use std::sync::Arc;
 
 /// Floats that a step reads, from element `at` on.
@@ -96,7 +96,7 @@ impl Map {
             *to = Strided { cells, at, strides };
         }
         let cut = Cut::new(&self.walk, self.program.len());
-        let run = |sizes: &[usize], start: usize, target: Target<'_>| {
+        let run = |sizes: &[usize], start: usize, target: map::Target<'_>| {
             let mut sources = sources;
             let sources = &mut sources[..self.sources.len()];
             sources.iter_mut().for_each(|source| source.at += start * source.strides[cut.axis]);
@@ -106,11 +106,11 @@ impl Map {
         match self.quantize {
             None => {
                 let own: &mut [f32] = bytemuck::cast_slice_mut(own);
-                cut.run(layout, (own, self.at), |sizes, start, own| run(sizes, start, Target::Float(own)));
+                cut.run(layout, (own, self.at), |sizes, start, own| run(sizes, start, map::Target::Float(own)));
             }
             Some(Quantize { per_unit, zero_point, low, high }) => {
                 cut.run(layout, (own, self.at), |sizes, start, cells| {
-                    run(sizes, start, Target::Int8 { cells, per_unit, zero_point, low, high });
+                    run(sizes, start, map::Target::Int8 { cells, per_unit, zero_point, low, high });
                 });
             }
         }
@@ -208,9 +208,91 @@ impl Copy {
     }
 }
 
+/// The types between which [`Linear`] goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Type {
+    F32,
+    F16,
+    I8,
+    U8,
+    I16,
+    U16,
+    I32,
+}
+
+/// A tensor of some type that a step reads, from element `at` on: in a slot, or constant.
+#[derive(Debug, Clone)]
+pub struct Typed {
+    pub kind: Type,
+    pub from: TypedSource,
+    pub at: usize,
+}
+
+#[derive(Debug, Clone)]
+pub enum TypedSource {
+    /// Bytes in 8s, which any element can be aligned to.
+    Constant(Arc<[u64]>),
+    Slot(SlotId),
+}
+
+impl Typed {
+    fn operand<'a>(&'a self, layout: &Layout<'_>, rest: &Rest<'a>, strides: &'a [usize]) -> Operand<'a> {
+        let bytes: &[u8] = match &self.from {
+            TypedSource::Constant(values) => bytemuck::cast_slice(values),
+            TypedSource::Slot(slot) => layout.bytes(rest, *slot),
+        };
+        let elements = match self.kind {
+            Type::F32 => Elements::F32(bytemuck::cast_slice(bytes)),
+            Type::F16 => Elements::F16(bytemuck::cast_slice(bytes)),
+            Type::I8 => Elements::I8(bytemuck::cast_slice(bytes)),
+            Type::U8 => Elements::U8(bytes),
+            Type::I16 => Elements::I16(bytemuck::cast_slice(bytes)),
+            Type::U16 => Elements::U16(bytemuck::cast_slice(bytes)),
+            Type::I32 => Elements::I32(bytemuck::cast_slice(bytes)),
+        };
+        Operand { elements, at: self.at, strides }
+    }
+
+    fn slot(&self) -> Option<SlotId> {
+        match self.from {
+            TypedSource::Constant(_) => None,
+            TypedSource::Slot(slot) => Some(slot),
+        }
+    }
+}
+
+/// QuantizeLinear or DequantizeLinear of a tensor: see [`linear`]. The walk's strides are those of the output, of x, the scale and the zero point.
+#[derive(Debug)]
+pub struct Linear {
+    pub walk: Walk,
+    pub x: Typed,
+    pub scale: Typed,
+    pub zero_point: Option<Typed>,
+    pub kind: Type,
+    pub output: SlotId,
+}
+
+impl Linear {
+    fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8]) {
+        let mut target = match self.kind {
+            Type::F32 => Target::F32(bytemuck::cast_slice_mut(own)),
+            Type::F16 => Target::F16(bytemuck::cast_slice_mut(own)),
+            Type::I8 => Target::I8(bytemuck::cast_slice_mut(own)),
+            Type::U8 => Target::U8(own),
+            Type::I16 => Target::I16(bytemuck::cast_slice_mut(own)),
+            Type::U16 | Type::I32 => Target::U16(bytemuck::cast_slice_mut(own)),
+        };
+        let [to, x, scale, rest_of @ ..] = &self.walk.strides[..] else { unreachable!("three operands at least") };
+        let (x, scale) = (self.x.operand(layout, rest, x), self.scale.operand(layout, rest, scale));
+        let zero_point = self.zero_point.as_ref().map(|zero| zero.operand(layout, rest, &rest_of[0]));
+        linear::run(&self.walk.sizes, &x, &scale, zero_point.as_ref(), &mut target, 0, to);
+    }
+}
+
 /// Any of them.
 #[derive(Debug)]
 pub enum TensorStep {
+    Linear(Linear),
     Map(Map),
     Fold(Fold),
     Product(Product),
@@ -220,6 +302,7 @@ pub enum TensorStep {
 impl TensorStep {
     pub fn name(&self) -> &'static str {
         match self {
+            TensorStep::Linear(_) => "linear",
             TensorStep::Map(_) => "map",
             TensorStep::Fold(_) => "fold",
             TensorStep::Product(_) => "product",
@@ -230,7 +313,7 @@ impl TensorStep {
     pub fn weights_bytes(&self) -> usize {
         match self {
             TensorStep::Map(step) => step.sources.iter().map(Source::constant_bytes).sum(),
-            TensorStep::Fold(_) | TensorStep::Copy(_) => 0,
+            TensorStep::Linear(_) | TensorStep::Fold(_) | TensorStep::Copy(_) => 0,
             TensorStep::Product(step) => {
                 step.a.constant_bytes() + step.b.constant_bytes() + size_of_val(&step.bias[..])
             }
@@ -239,6 +322,7 @@ impl TensorStep {
 
     pub fn output(&self) -> SlotId {
         match self {
+            TensorStep::Linear(step) => step.output,
             TensorStep::Map(step) => step.output,
             TensorStep::Fold(step) => step.output,
             TensorStep::Product(step) => step.output,
@@ -249,6 +333,10 @@ impl TensorStep {
     pub fn reads(&self, read: &mut dyn FnMut(SlotId)) {
         let mut source = |source: &Source| source.slot().into_iter().for_each(&mut *read);
         match self {
+            TensorStep::Linear(step) => {
+                let operands = [Some(&step.x), Some(&step.scale), step.zero_point.as_ref()];
+                operands.into_iter().flatten().filter_map(Typed::slot).for_each(read);
+            }
             TensorStep::Map(step) => step.sources.iter().for_each(source),
             TensorStep::Fold(step) => source(&step.source),
             TensorStep::Product(step) => [&step.a, &step.b].into_iter().for_each(source),
@@ -258,6 +346,7 @@ impl TensorStep {
 
     pub fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8]) {
         match self {
+            TensorStep::Linear(step) => step.run(layout, rest, own),
             TensorStep::Map(step) => step.run(layout, rest, own),
             TensorStep::Fold(step) => step.run(layout, rest, own),
             TensorStep::Product(step) => step.run(layout, rest, own),

@@ -5,6 +5,7 @@
 pub mod copy;
 pub mod fold;
 pub mod formula;
+pub mod linear;
 pub mod map;
 pub mod product;
 pub mod walk;
