@@ -11,36 +11,17 @@ use semrx::scene::{CAMVID12, Reception, Street};
 use semrx::sender::{Sender, Settings};
 use semrx::station::{Published, Station};
 use semrx::wire::{Grid, Payload};
-use std::alloc::{GlobalAlloc, Layout, System};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use std::alloc::System;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: it is the system's allocator, which is asked for the same.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+fn allocated() -> usize {
+    let stats = ALLOCATOR.stats();
+    stats.allocations + stats.reallocations
+}
 
 const GRID: Grid = Grid::new(128, 96);
 
@@ -57,7 +38,7 @@ fn packets(payload: Payload, channel: &str) -> Vec<Packet> {
 }
 
 /// Allocations for each packet, and how many frames were refined.
-fn allocations(packets: &[Packet], threads: usize) -> (Vec<u64>, usize) {
+fn allocations(packets: &[Packet], threads: usize) -> (Vec<usize>, usize) {
     let bundle = Bundle::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models/street")).unwrap();
     let config = Config { mode: Mode::Auto, steps: Some(2), ..Config::default() };
     let engine = Engine::Plan(Machine::new(threads).unwrap());
@@ -72,11 +53,11 @@ fn allocations(packets: &[Packet], threads: usize) -> (Vec<u64>, usize) {
     };
     let mut counts = Vec::with_capacity(packets.len());
     for packet in packets {
-        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        let before = allocated();
         let reception = Reception { snr_cdb: packet.info.snr_cdb, ..Reception::default() };
         let erased = |tile: usize| packet.info.erased.contains(tile as u8);
         station.push(&packet.bytes, reception, erased, &mut publish).unwrap();
-        counts.push(ALLOCATIONS.load(Ordering::Relaxed) - before);
+        counts.push(allocated() - before);
     }
     (counts, refined)
 }

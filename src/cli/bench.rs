@@ -2,6 +2,7 @@
 
 use super::Done;
 use super::exit::Failure;
+use super::memory;
 use super::output::print;
 use clap::Args;
 use semrx::engine::Planned;
@@ -54,16 +55,20 @@ pub fn run(options: &Options) -> Done {
     let threads =
         Threads::new(options.threads as usize).map_err(|error| Failure::failed(format!("--threads: {error}")))?;
     let machine = Machine { isa, threads: Arc::new(threads) };
+    let before = memory::resident();
     let mut model = Planned::load(&options.model, &machine)?;
     let mut times = Vec::new();
+    let mut allocations = 0;
     for run in 0..options.runs + 3 {
         fill(&mut model);
-        let start = Instant::now();
+        let (start, counted) = (Instant::now(), memory::allocations());
         model.run()?;
+        allocations = memory::allocations() - counted;
         if run >= 3 {
             times.push(start.elapsed().as_secs_f64() * 1e3);
         }
     }
+    let (grown, peak) = (memory::grown(before, memory::resident()), memory::peak_resident());
     times.sort_by(f64::total_cmp);
     let quantile = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
     let (plan, macs) = (model.plan(), model.macs());
@@ -83,6 +88,8 @@ pub fn run(options: &Options) -> Done {
             "steps": plan.steps().len(),
             "arena_bytes": plan.arena_bytes(),
             "weights_bytes": plan.weights_bytes(),
+            "allocations": allocations,
+            "resident_bytes": {"grown": grown, "peak": peak},
             "through_tract": through_tract,
         });
         return print(&format!("{value}\n"));
@@ -94,8 +101,9 @@ pub fn run(options: &Options) -> Done {
          time         p50 {p50:.2} ms, p90 {p90:.2} ms, p99 {p99:.2} ms, least {:.2} ms\n\
          MACs         {:.1} M int8, {:.1} M float{}\n\
          arena        {} bytes\n\
-         weights      {} bytes, of planned convolutions\n\
-         steps        {}\n\
+         weights      {} bytes\n\
+         memory       {} by load and run, {} at most\n\
+         steps        {}, {allocations} allocations a run\n\
          by tract     {through_tract}\n",
         options.model.display(),
         options.threads,
@@ -107,6 +115,8 @@ pub fn run(options: &Options) -> Done {
         if macs.incomplete { ", and what tract runs" } else { "" },
         plan.arena_bytes(),
         plan.weights_bytes(),
+        memory::words(grown),
+        memory::words(peak),
         plan.steps().len(),
     ))?;
     if options.steps {

@@ -4,7 +4,9 @@ use super::exit::Failure;
 use super::output::print;
 use super::{Done, bundles};
 use clap::Args;
-use semrx::engine::Model;
+use semrx::engine::kernel::Isa;
+use semrx::engine::plan::{Machine, Port};
+use semrx::engine::{Fallback, Planned};
 use semrx::files;
 use semrx::link::srx::{self, SrxReader};
 use semrx::link::{Interrupt, Packet as LinkPacket, Source};
@@ -22,10 +24,14 @@ use std::path::{Path, PathBuf};
 Examples:
   semrx inspect drive.srx
   semrx inspect models/street
+  semrx inspect model.onnx --plan
   semrx inspect model.onnx --json")]
 pub struct Options {
     /// Capture, packet, ONNX file, or bundle (a folder, or a name)
     what: PathBuf,
+    /// Of a model, list every step of its plan
+    #[arg(long)]
+    plan: bool,
     /// Print it as JSON
     #[arg(long)]
     json: bool,
@@ -40,10 +46,10 @@ pub fn run(options: &Options) -> Done {
             [] => return Err(Failure::refused(format!("{}: the file is empty", options.what.display()))),
             start if start.starts_with(&srx::MAGIC[..3]) => capture(&options.what)?,
             [SYNC, ..] => packet(&options.what)?,
-            _ => model(&options.what)?,
+            _ => model(&options.what, options.plan)?,
         }
     } else if options.what.exists() || options.what.components().count() == 1 {
-        bundle(&options.what)?
+        bundle(&options.what, options.plan)?
     } else {
         return Err(Failure::refused(format!("{}: no such file or folder", options.what.display())));
     };
@@ -79,32 +85,44 @@ fn words(value: &Value, depth: usize) -> String {
     entries.collect()
 }
 
-fn model_words(model: &Model) -> Value {
-    let macs = model.macs();
-    let ports = |ports: &[semrx::engine::Port]| ports.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let operators = model.operators().iter().map(|(name, count)| format!("{count} x {name}")).collect::<Vec<_>>();
-    json!({
-        "inputs": ports(model.inputs()),
-        "outputs": ports(model.outputs()),
+/// What a model is on its plan; every step of it if `whole`.
+fn model_words(path: &Path, whole: bool) -> Result<Value, Failure> {
+    let model = Planned::load(path, &Machine::one_thread(Isa::best()))?;
+    let (plan, macs) = (model.plan(), model.macs());
+    let ports = |ports: &[Port]| ports.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let mut kinds = std::collections::BTreeMap::<&str, u64>::new();
+    plan.steps().iter().for_each(|step| *kinds.entry(step.name()).or_default() += 1);
+    let mut words = json!({
+        "inputs": ports(plan.inputs()),
+        "outputs": ports(plan.outputs()),
         "macs": {"float": macs.float, "int8": macs.int8, "complete": !macs.incomplete},
-        "weights_bytes_in_memory": model.weights_bytes(),
-        "operators_after_loading": operators,
-    })
+        "weights_bytes": plan.weights_bytes(),
+        "arena_bytes": plan.arena_bytes(),
+        "instruction_set": plan.machine().isa.name(),
+        "steps": kinds,
+    });
+    let fallback = |fallback: &Fallback| format!("{} {:?}: {}", fallback.op, fallback.node, fallback.reason);
+    if !model.fallbacks().is_empty() {
+        words["through_tract"] = model.fallbacks().iter().map(fallback).collect();
+    }
+    if whole {
+        words["plan"] = plan.describe().collect();
+    }
+    Ok(words)
 }
 
-fn model(path: &Path) -> Result<Value, Failure> {
-    let words = model_words(&Model::load(path)?);
-    Ok(json!({"model": path.display().to_string(), "runs_on": "tract, float32", "contents": words}))
+fn model(path: &Path, whole: bool) -> Result<Value, Failure> {
+    Ok(json!({"model": path.display().to_string(), "contents": model_words(path, whole)?}))
 }
 
-fn bundle(path: &Path) -> Result<Value, Failure> {
+fn bundle(path: &Path, whole: bool) -> Result<Value, Failure> {
     let bundle = bundles::open(path)?;
     let mut roles = serde_json::Map::new();
     for (role, file) in bundle.files() {
         let bytes = std::fs::metadata(file).map_err(|error| cannot(file, &error))?.len();
         let mut words = json!({"file": file.display().to_string(), "bytes": bytes});
         if file.extension().is_some_and(|extension| extension == "onnx") {
-            words["model"] = model_words(&Model::load(file)?);
+            words["model"] = model_words(file, whole)?;
         }
         roles.insert(role.clone(), words);
     }

@@ -9,6 +9,7 @@ mod exit;
 mod infer;
 mod inspect;
 mod lines;
+mod memory;
 mod output;
 mod records;
 mod run;

@@ -140,8 +140,8 @@ impl Session {
 
 impl Has {
     fn planned(port: &super::plan::Port) -> Self {
-        let words = format!("{} {}{:?}", port.name, port.datum_type, port.shape);
-        Has { name: port.name.clone(), is_float: port.is_float(), shape: Some(port.shape.clone()), words }
+        let (is_float, words) = (port.is_float(), port.to_string());
+        Has { name: port.name.clone(), is_float, shape: Some(port.shape.clone()), words }
     }
 
     fn loaded(port: &super::Port) -> Self {

@@ -52,13 +52,13 @@ impl Formula {
 }
 
 /// What a node does to its inputs: functions of one number in their order, or one of two.
-enum Function {
+pub enum Function {
     Unary(Vec<Unary>),
     Binary(Binary),
 }
 
 impl Lowering<'_> {
-    fn function(&self, node: &Node) -> Option<Function> {
+    pub(super) fn function(&self, node: &Node) -> Option<Function> {
         let alpha = |default| node.float("alpha", default);
         let unary = match node.op() {
             "Abs" => Unary::Abs,

@@ -73,6 +73,8 @@ struct Cells {
 pub struct Fallback {
     pub node: String,
     pub op: String,
+    /// Why it has no step.
+    pub reason: &'static str,
 }
 
 /// What a graph becomes.
@@ -116,6 +118,10 @@ struct Lowering<'a> {
     bounded: HashSet<String>,
 }
 
+/// Why a node has no step.
+const NO_STEP: &str = "there is no step for this operator";
+const NO_FORM: &str = "there are steps for this operator, but not for these types, shapes or attributes";
+
 /// Whether there is a step for a node; an error where the node can never run.
 type Found = Result<bool, String>;
 
@@ -134,8 +140,8 @@ impl<'a> Lowering<'a> {
         }
         for node in &self.graph.nodes {
             let failed = |reason: String| format!("{}: {reason}", node.label());
-            if !self.node(node).map_err(failed)? {
-                self.fall_back(node).map_err(failed)?;
+            if let Some(reason) = self.node(node).map_err(failed)? {
+                self.fall_back(node, reason).map_err(failed)?;
             }
             self.draft.labels.resize(self.draft.steps.len(), node.label());
         }
@@ -147,7 +153,8 @@ impl<'a> Lowering<'a> {
         Ok(())
     }
 
-    fn node(&mut self, node: &Node) -> Found {
+    /// Finds steps for a node, or says why there are none.
+    fn node(&mut self, node: &Node) -> Result<Option<&'static str>, String> {
         // Images that nobody has written yet come first: their steps do more at once.
         let found = match node.op() {
             "QuantizeLinear" => self.quantize(node),
@@ -175,12 +182,15 @@ impl<'a> Lowering<'a> {
             "MatMul" => self.matmul(node),
             "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceSumSquare" | "GlobalAveragePool"
             | "GlobalMaxPool" => self.fold(node),
-            _ => Ok(false),
+            _ if self.function(node).is_some() => Ok(false),
+            _ => return Ok(Some(NO_STEP)),
         }?;
-        if !found && matches!(node.op(), "QuantizeLinear" | "DequantizeLinear") {
-            return self.linear(node);
-        }
-        Ok(found || self.elementwise(node)?)
+        let found = match node.op() {
+            _ if found => true,
+            "QuantizeLinear" | "DequantizeLinear" => self.linear(node)?,
+            _ => self.elementwise(node)?,
+        };
+        Ok((!found).then_some(NO_FORM))
     }
 
     fn set(&mut self, node: &Node, form: Form) -> Found {
@@ -329,7 +339,7 @@ impl<'a> Lowering<'a> {
                 // Another operator than a planned one wants them as floats.
                 let mut makers = self.graph.nodes.iter();
                 let maker = makers.find(|node| node.output() == name).ok_or("weights that no node makes")?;
-                self.fall_back(maker)?;
+                self.fall_back(maker, NO_FORM)?;
                 return self.tensor(name);
             }
             Form::Int8(Cells { image, unsigned, order, shape }) => {
@@ -395,7 +405,7 @@ impl<'a> Lowering<'a> {
         Ok(dense)
     }
 
-    fn fall_back(&mut self, node: &Node) -> Result<(), String> {
+    fn fall_back(&mut self, node: &Node, reason: &'static str) -> Result<(), String> {
         let single = Single::new(node, self.graph);
         let inputs = single.inputs().iter().map(|name| self.dense(name)).collect::<Result<Vec<_>, _>>()?;
         let inputs: Vec<Dense> = inputs.iter().map(in_bytes).collect();
@@ -414,7 +424,7 @@ impl<'a> Lowering<'a> {
             node.op(),
             "Conv" | "ConvTranspose" | "Gemm" | "MatMul" | "QLinearMatMul" | "MatMulInteger" | "ConvInteger"
         );
-        self.fallbacks.push(Fallback { node: node.proto.name.clone(), op: node.op().to_owned() });
+        self.fallbacks.push(Fallback { node: node.proto.name.clone(), op: node.op().to_owned(), reason });
         Ok(())
     }
 }

@@ -334,9 +334,6 @@ impl Lowering<'_> {
     }
 
     fn image_elements_are_float(&self, name: &str) -> bool {
-        match self.forms.get(name) {
-            Some(Form::Int8(_)) => false,
-            _ => true,
-        }
+        !matches!(self.forms.get(name), Some(Form::Int8(_)))
     }
 }

@@ -13,6 +13,7 @@ use crate::engine::kernel::Isa;
 use crate::engine::kernel::threads::Threads;
 use arena::{Arena, Lease};
 use slot::{Slot, SlotId};
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,6 +31,12 @@ pub struct Port {
     pub at: usize,
     /// That it takes.
     pub bytes: usize,
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}{:?}", self.name, self.datum_type, self.shape)
+    }
 }
 
 impl Port {
@@ -131,6 +138,15 @@ impl Plan {
     /// The node of the model that each step works for.
     pub fn labels(&self) -> &[String] {
         &self.labels
+    }
+
+    /// A line for each step: what it is, the node that it works for, what it writes, and where that begins in the arena.
+    pub fn describe(&self) -> impl Iterator<Item = String> {
+        self.steps.iter().zip(&self.labels).map(|(step, label)| {
+            let slot = step.output();
+            let (what, from) = (&self.slots[slot], self.ranges[slot].start);
+            format!("{:10} {label} -> {what} at {from}", step.name())
+        })
     }
 
     /// Weights and other constants of the kernels, in bytes.

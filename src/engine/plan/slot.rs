@@ -1,6 +1,7 @@
 //! What a plan keeps in its arena.
 
 use crate::engine::kernel::{SLACK, View};
+use std::fmt;
 use std::ops::Range;
 
 /// Bytes behind a tensor that kernels may read.
@@ -74,6 +75,21 @@ pub enum Slot {
     Tensor {
         bytes: usize,
     },
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Slot::Image(Image { height, width, channels, element, ring, .. }) => {
+                let element = match element {
+                    Element::Int8 => "int8",
+                    Element::Float => "float32",
+                };
+                write!(f, "{element} image {height} x {width} x {channels}, ring {ring}, {} bytes", self.bytes())
+            }
+            Slot::Tensor { bytes } => write!(f, "{bytes} bytes"),
+        }
+    }
 }
 
 impl Slot {
