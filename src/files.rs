@@ -30,8 +30,10 @@ pub fn open(path: &Path, limit: u64) -> io::Result<File> {
 /// # Errors
 /// As [`open`].
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    open(path, limit)?.take(limit).read_to_end(&mut bytes)?;
+    let file = open(path, limit)?;
+    // One more than it says: then the end is seen without more room.
+    let mut bytes = Vec::with_capacity(file.metadata()?.len().min(limit) as usize + 1);
+    file.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

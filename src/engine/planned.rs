@@ -2,11 +2,12 @@
 
 use super::lower::{Fallback, Lowered, lower};
 use super::model::read;
-use super::onnx::{Bound, Graph};
+use super::onnx::{Bound, Graph, decode};
 use super::plan::{Machine, Plan};
 use super::{EngineError, Macs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tract_onnx::pb::ModelProto;
 
 /// An ONNX model, quantized or not, as steps over one arena. What has no step of its own runs through tract inside.
 #[derive(Debug)]
@@ -23,8 +24,9 @@ impl Planned {
     /// # Errors
     /// [`EngineError::Read`], and [`EngineError::Load`] with the node that can't be planned.
     pub fn load(path: &Path, machine: &Machine) -> Result<Self, EngineError> {
-        let bytes = read(path)?;
-        Self::from_bytes(path, &bytes, machine, &Bound::default())
+        let load = |reason| EngineError::Load { model: path.to_owned(), reason };
+        let model = decode(&read(path)?).map_err(load)?;
+        Self::new(path, model, machine, &Bound::default())
     }
 
     /// Plans an ONNX model in memory, with what is known of its inputs; `path` names it in errors.
@@ -33,8 +35,13 @@ impl Planned {
     /// [`EngineError::Load`].
     pub fn from_bytes(path: &Path, bytes: &[u8], machine: &Machine, bound: &Bound) -> Result<Self, EngineError> {
         let load = |reason| EngineError::Load { model: path.to_owned(), reason };
+        Self::new(path, decode(bytes).map_err(load)?, machine, bound)
+    }
+
+    fn new(path: &Path, model: ModelProto, machine: &Machine, bound: &Bound) -> Result<Self, EngineError> {
+        let load = |reason| EngineError::Load { model: path.to_owned(), reason };
         let Lowered { draft, fallbacks, macs } =
-            Graph::read(bytes, bound).and_then(|graph| lower(&graph, machine.isa)).map_err(load)?;
+            Graph::new(model, bound).and_then(|graph| lower(graph, machine.isa)).map_err(load)?;
         Ok(Planned { path: path.to_owned(), plan: Plan::new(draft, machine.clone()), fallbacks, macs })
     }
 

@@ -67,7 +67,7 @@ struct Parts<'a> {
 impl Lowering<'_> {
     pub(super) fn conv(&mut self, node: &Node) -> Found {
         let (input, weights) = (node.input(0).ok_or("has no input")?, node.input(1).ok_or("has no weights")?);
-        if self.graph.constants.contains_key(weights) {
+        if self.constants.contains_key(weights) {
             return self.float_conv(node, input, weights);
         }
         let Some(Form::Weights { values, scale, axis: 0, shape }) = self.forms.get(weights).cloned() else {
@@ -137,7 +137,7 @@ impl Lowering<'_> {
             return Ok(false);
         };
         let ordered = if transposed { values.to_vec() } else { ordered(&values, depth, outputs) };
-        let dims = self.graph.shape(node.output()).ok_or("its shape is not known")?.to_vec();
+        let dims = self.shape(node.output()).ok_or("its shape is not known")?.to_vec();
         let step = Sums {
             input: terms[0].image,
             pad: [0, 0],
@@ -192,14 +192,14 @@ impl Lowering<'_> {
             Some((zeros, of)) => of == unsigned && zeros.iter().all(|&zero| zero == 0),
             None => !unsigned,
         };
-        let shape = self.graph.shape(name).unwrap_or(&[]).to_vec();
+        let shape = self.shape(name).unwrap_or(&[]).to_vec();
         if !zero || shape.len() != 4 || (scale.len() != 1 && scale.len() != shape[0]) {
             return Ok(false);
         }
         let bias = match node.input(8) {
             None => vec![0; shape[0]],
             Some(name) => {
-                let value = self.graph.constants.get(name).ok_or("its bias is not constant")?;
+                let value = self.constants.get(name).ok_or("its bias is not constant")?;
                 let value = value.try_as_plain_ram().map_err(|error| error.to_string())?;
                 value.as_slice::<i32>().map_err(|_| "its bias is not int32")?.to_vec()
             }
@@ -221,10 +221,10 @@ impl Lowering<'_> {
     }
 
     fn float_conv(&mut self, node: &Node, input: &str, weights: &str) -> Found {
-        let Some([outputs, depth, taps_y, taps_x]) = self.graph.shape(weights).and_then(four) else {
+        let Some([outputs, depth, taps_y, taps_x]) = self.shape(weights).and_then(four) else {
             return Ok(false);
         };
-        let Some([1, _, height, width]) = self.graph.shape(node.output()).and_then(four) else {
+        let Some([1, _, height, width]) = self.shape(node.output()).and_then(four) else {
             return Ok(false);
         };
         let Some(values) = self.float_weights(weights) else { return Ok(false) };
@@ -273,7 +273,7 @@ impl Lowering<'_> {
         let Parts { image, grid, weights, shape, scale, bias } = parts;
         let from = self.image(image);
         let (Some([outputs, depth, taps_y, taps_x]), Some([1, _, height, width])) =
-            (four(shape), self.graph.shape(node.output()).and_then(four))
+            (four(shape), self.shape(node.output()).and_then(four))
         else {
             return Ok(None);
         };

@@ -37,7 +37,7 @@ impl Lowering<'_> {
                 }
             },
         };
-        let shape = self.graph.shape(node.output()).ok_or("its shape is not known")?.to_vec();
+        let shape = self.shape(node.output()).ok_or("its shape is not known")?.to_vec();
         if place.datum_type != f32::datum_type() || place.shape.contains(&0) || axes.is_empty() {
             return Ok(false);
         }

@@ -160,13 +160,13 @@ impl Lowering<'_> {
     }
 
     fn type_of(&self, name: &str) -> Option<DatumType> {
-        let constant = || self.graph.constants.get(name).map(|value| value.datum_type());
+        let constant = || self.constants.get(name).map(|value| value.datum_type());
         self.graph.facts.get(name).map(|fact| fact.datum_type).or_else(constant)
     }
 
     /// `name` as it is read in a formula over `shape`. What was put off may stay so if `lazy`.
     pub(super) fn operand(&mut self, name: &str, shape: &[usize], lazy: bool) -> Result<Option<Formula>, String> {
-        if let Some(value) = self.graph.constants.get(name) {
+        if let Some(value) = self.constants.get(name) {
             let of = value.shape().to_vec();
             let Some(values) = self.constant_floats(name) else { return Ok(None) };
             if let [first, rest @ ..] = &values[..]

@@ -68,14 +68,14 @@ impl Lowering<'_> {
             let sides: Vec<usize> = shape.iter().copied().skip_while(|&side| side == 1).collect();
             sides.is_empty() || sides == [channels, 1, 1] || (channels == 1 && sides.iter().all(|&side| side == 1))
         };
-        if let Some(value) = self.graph.constants.get(name) {
+        if let Some(value) = self.constants.get(name) {
             let values = self.constant_floats(name)?;
             return flat(value.shape()).then(|| match values[..] {
                 [value] => Vector::Constant(vec![value; channels]),
                 _ => Vector::Constant(values),
             });
         }
-        let shape = self.graph.shape(name)?;
+        let shape = self.shape(name)?;
         if !flat(shape) || shape.iter().product::<usize>() != channels || !self.is_float_tensor(name) {
             return None;
         }

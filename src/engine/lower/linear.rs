@@ -12,10 +12,10 @@ use tract_onnx::prelude::*;
 impl Lowering<'_> {
     pub(super) fn linear(&mut self, node: &Node) -> Found {
         let (Some(x), Some(scale)) = (node.input(0), node.input(1)) else { return Err("has not two inputs".into()) };
-        let (Some(fact), Some(of)) = (self.graph.facts.get(node.output()).cloned(), self.graph.shape(x)) else {
+        let (Some(fact), Some(of)) = (self.graph.facts.get(node.output()).cloned(), self.shape(x)) else {
             return Ok(false);
         };
-        let (shape, scales) = (of.to_vec(), self.graph.shape(scale).unwrap_or(&[]).to_vec());
+        let (shape, scales) = (of.to_vec(), self.shape(scale).unwrap_or(&[]).to_vec());
         let axis = axis_of(node.int("axis", 1), shape.len());
         // The shape with its axis cut into blocks, and in which axes of it the scale lies.
         let Some((cut, lies)) = cut(&shape, &scales, axis, node.int("block_size", 0)) else {
@@ -48,7 +48,7 @@ impl Lowering<'_> {
 
     /// A value of a type that is known, with its strides.
     fn typed(&mut self, name: &str, shape: &[usize]) -> Result<Option<(Typed, Vec<usize>)>, String> {
-        if let Some(value) = self.graph.constants.get(name) {
+        if let Some(value) = self.constants.get(name) {
             let Some(kind) = kind_of(value.datum_type()) else { return Ok(None) };
             let mut words = vec![0u64; value.as_bytes().len().div_ceil(8)];
             bytemuck::cast_slice_mut(&mut words)[..value.as_bytes().len()].copy_from_slice(value.as_bytes());

@@ -32,6 +32,7 @@ use place::Place;
 use real::{Order, Real};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
+use std::sync::Arc;
 use tract_onnx::prelude::*;
 
 /// What a value of the graph is in the plan.
@@ -87,18 +88,20 @@ pub struct Lowered {
 
 /// # Errors
 /// Names the node and says why it can't be planned.
-pub fn lower(graph: &Graph, isa: Isa) -> Result<Lowered, String> {
+pub fn lower(mut graph: Graph, isa: Isa) -> Result<Lowered, String> {
     // Convolutions say late how wide the ring of an image has to be which other steps wrote before: what was asked for is there the next time.
     let mut rings = Vec::new();
     loop {
-        let mut trial = Lowering::new(graph, isa, rings.clone(), true);
+        let mut trial = Lowering::new(&graph, isa, graph.constants.clone(), rings.clone(), true);
         trial.lower()?;
         if trial.rings == rings {
             break;
         }
         rings = trial.rings;
     }
-    let mut lowering = Lowering::new(graph, isa, rings, false);
+    // Constants go as soon as their last reader has packed them.
+    let constants = std::mem::take(&mut graph.constants);
+    let mut lowering = Lowering::new(&graph, isa, constants, rings, false);
     lowering.lower()?;
     Ok(Lowered { draft: lowering.draft, fallbacks: lowering.fallbacks, macs: lowering.macs })
 }
@@ -106,6 +109,9 @@ pub fn lower(graph: &Graph, isa: Isa) -> Result<Lowered, String> {
 struct Lowering<'a> {
     graph: &'a Graph,
     isa: Isa,
+    constants: HashMap<String, Arc<Tensor>>,
+    /// Nodes that have not read a value yet, by its name.
+    readers: HashMap<&'a str, usize>,
     /// Nothing is packed or made ready: only the rings are wanted.
     trial: bool,
     /// Of each slot; grows where a wider one is asked for than the image has.
@@ -126,9 +132,39 @@ const NO_FORM: &str = "there are steps for this operator, but not for these type
 type Found = Result<bool, String>;
 
 impl<'a> Lowering<'a> {
-    fn new(graph: &'a Graph, isa: Isa, rings: Vec<usize>, trial: bool) -> Self {
+    fn new(
+        graph: &'a Graph,
+        isa: Isa,
+        constants: HashMap<String, Arc<Tensor>>,
+        rings: Vec<usize>,
+        trial: bool,
+    ) -> Self {
         let (forms, draft, fallbacks, bounded) = (HashMap::new(), Draft::default(), Vec::new(), HashSet::new());
-        Lowering { graph, isa, trial, rings, forms, draft, fallbacks, macs: Macs::default(), bounded }
+        let mut readers = HashMap::new();
+        let read = graph.nodes.iter().flat_map(|node| &node.proto.input).chain(&graph.outputs);
+        read.for_each(|name| *readers.entry(name.as_str()).or_default() += 1);
+        let macs = Macs::default();
+        Lowering { graph, isa, constants, readers, trial, rings, forms, draft, fallbacks, macs, bounded }
+    }
+
+    /// The shape of a value.
+    fn shape(&self, name: &str) -> Option<&[usize]> {
+        let constant = || self.constants.get(name).map(|value| value.shape());
+        self.graph.facts.get(name).map(|fact| fact.shape.as_slice()).or_else(constant)
+    }
+
+    /// Forgets what no node reads any more.
+    fn release(&mut self, node: &'a Node) {
+        for name in &node.proto.input {
+            let left = self.readers.entry(name).or_default();
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                self.constants.remove(name);
+                if let Some(Form::Weights { .. } | Form::Sums(_)) = self.forms.get(name) {
+                    self.forms.remove(name);
+                }
+            }
+        }
     }
 
     fn lower(&mut self) -> Result<(), String> {
@@ -144,6 +180,7 @@ impl<'a> Lowering<'a> {
                 self.fall_back(node, reason).map_err(failed)?;
             }
             self.draft.labels.resize(self.draft.steps.len(), node.label());
+            self.release(node);
         }
         for name in &self.graph.outputs {
             let place = self.dense(name)?;
@@ -335,12 +372,12 @@ impl<'a> Lowering<'a> {
         };
         let place = match form {
             Form::Tensor(place) => return Ok(place),
-            Form::Weights { .. } => {
+            Form::Weights { shape, .. } => {
                 // Another operator than a planned one wants them as floats.
-                let mut makers = self.graph.nodes.iter();
-                let maker = makers.find(|node| node.output() == name).ok_or("weights that no node makes")?;
-                self.fall_back(maker, NO_FORM)?;
-                return self.tensor(name);
+                let values = self.float_weights(name).ok_or("weights that are no floats")?;
+                let place = self.tensor_slot(f32::datum_type(), shape);
+                self.write_constant(values, &place).ok_or("too many axes")?;
+                place
             }
             Form::Int8(Cells { image, unsigned, order, shape }) => {
                 let datum_type = if unsigned { u8::datum_type() } else { i8::datum_type() };
@@ -361,7 +398,7 @@ impl<'a> Lowering<'a> {
                 return self.tensor(name);
             }
             Form::Parts(names) => {
-                let shape = self.graph.shape(name).ok_or("its shape is not known")?.to_vec();
+                let shape = self.shape(name).ok_or("its shape is not known")?.to_vec();
                 let form = self.concat_written(name, &names, &shape, 1)?.ok_or("too many axes")?;
                 self.forms.insert(name.to_owned(), form);
                 return self.tensor(name);
@@ -406,7 +443,7 @@ impl<'a> Lowering<'a> {
     }
 
     fn fall_back(&mut self, node: &Node, reason: &'static str) -> Result<(), String> {
-        let single = Single::new(node, self.graph);
+        let single = Single::new(node, self.graph, &self.constants);
         let inputs = single.inputs().iter().map(|name| self.dense(name)).collect::<Result<Vec<_>, _>>()?;
         let inputs: Vec<Dense> = inputs.iter().map(in_bytes).collect();
         let runnable = if self.trial { None } else { Some(single.runnable()?) };

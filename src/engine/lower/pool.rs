@@ -11,7 +11,7 @@ use crate::engine::plan::step::Step;
 impl Lowering<'_> {
     pub(super) fn pool(&mut self, node: &Node) -> Found {
         let input = node.input(0).ok_or("has no input")?;
-        let &[1, _, height, width] = self.graph.shape(node.output()).unwrap_or(&[]) else { return Ok(false) };
+        let &[1, _, height, width] = self.shape(node.output()).unwrap_or(&[]) else { return Ok(false) };
         let is_largest = node.op() == "MaxPool";
         // The indices of the largest cells are nothing that a plan gives.
         if node.proto.output.len() > 1 || node.int("storage_order", 0) != 0 {

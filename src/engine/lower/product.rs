@@ -26,15 +26,14 @@ impl Lowering<'_> {
         }
         let (Some(a), Some(b)) = (node.input(0), node.input(1)) else { return Err("has not two inputs".into()) };
         let columns =
-            self.graph.shape(node.output()).and_then(|shape| shape.get(1).copied()).ok_or("its shape is not known")?;
+            self.shape(node.output()).and_then(|shape| shape.get(1).copied()).ok_or("its shape is not known")?;
         let beta = node.float("beta", 1.0);
         let bias = match node.input(2) {
             None => Vec::new(),
             Some(name) => match self.constant_floats(name) {
                 Some(values) if values.len() == 1 => vec![values[0] * beta; columns],
                 Some(values)
-                    if values.len() == columns
-                        && self.graph.shape(name).is_some_and(|of| of.last() == Some(&columns)) =>
+                    if values.len() == columns && self.shape(name).is_some_and(|of| of.last() == Some(&columns)) =>
                 {
                     values.iter().map(|value| value * beta).collect()
                 }
@@ -63,7 +62,7 @@ impl Lowering<'_> {
     }
 
     fn product(&mut self, node: &Node, mut a: Matrix, b: Matrix, bias: Vec<f32>) -> Found {
-        let shape = self.graph.shape(node.output()).ok_or("its shape is not known")?.to_vec();
+        let shape = self.shape(node.output()).ok_or("its shape is not known")?.to_vec();
         if b.batch == 1 && a.batch > 1 && a.step == a.rows * a.strides[0] {
             (a.rows, a.batch) = (a.rows * a.batch, 1);
         }
@@ -87,7 +86,7 @@ impl Lowering<'_> {
 
     /// The last two axes of `name`, times `factor`. On the right its columns lie end to end, with some more to read behind the last row.
     fn matrix(&mut self, name: &str, transposed: bool, factor: f32, right: bool) -> Result<Option<Matrix>, String> {
-        if let Some(value) = self.graph.constants.get(name) {
+        if let Some(value) = self.constants.get(name) {
             let shape = value.shape().to_vec();
             let (Some(values), true) = (self.constant_floats(name), value.datum_type().is_float()) else {
                 return Ok(None);

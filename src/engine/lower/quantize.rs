@@ -41,13 +41,13 @@ fn size_of(shape: &[usize]) -> Option<([usize; 3], Order)> {
 impl Lowering<'_> {
     /// The floats of a constant.
     pub(super) fn constant_floats(&self, name: &str) -> Option<Vec<f32>> {
-        let value = self.graph.constants.get(name)?.cast_to::<f32>().ok()?.into_owned();
+        let value = self.constants.get(name)?.cast_to::<f32>().ok()?.into_owned();
         Some(value.try_as_plain_ram().ok()?.as_slice::<f32>().ok()?.to_vec())
     }
 
     /// A constant of int8 or uint8 as signed values, and whether it is unsigned.
     pub(super) fn constant_int8(&self, name: &str) -> Option<(Vec<i8>, bool)> {
-        let value = self.graph.constants.get(name)?;
+        let value = self.constants.get(name)?;
         match value.datum_type() {
             DatumType::I8 => Some((value.as_bytes().iter().map(|&byte| byte as i8).collect(), false)),
             DatumType::U8 => Some((value.as_bytes().iter().map(|&byte| (byte ^ 0x80) as i8).collect(), true)),
@@ -84,7 +84,7 @@ impl Lowering<'_> {
     pub(super) fn quantize(&mut self, node: &Node) -> Found {
         let Some(grid) = self.quantizer(node)? else { return Ok(false) };
         let input = node.input(0).ok_or("has no input")?;
-        let shape = self.graph.shape(input).ok_or("its shape is not known")?.to_vec();
+        let shape = self.shape(input).ok_or("its shape is not known")?.to_vec();
         let unsigned = grid.unsigned;
         match self.forms.get(input).cloned() {
             Some(Form::Sums(sums)) => {
@@ -128,7 +128,7 @@ impl Lowering<'_> {
             Some(Form::Parts(names)) => {
                 let mut start = 0;
                 for name in names.iter() {
-                    let count = self.graph.shape(name).ok_or("its shape is not known")?[1];
+                    let count = self.shape(name).ok_or("its shape is not known")?[1];
                     if !self.quantize_to(name, grid, &to.sliced(1, start, count, 1))? {
                         return Ok(false);
                     }
@@ -155,7 +155,7 @@ impl Lowering<'_> {
 
     pub(super) fn dequantize(&mut self, node: &Node) -> Found {
         let input = node.input(0).ok_or("has no input")?;
-        if self.graph.constants.contains_key(input) {
+        if self.constants.contains_key(input) {
             return self.weights(node, input);
         }
         let Some(Form::Int8(cells)) = self.forms.get(input).cloned() else { return Ok(false) };
@@ -180,7 +180,7 @@ impl Lowering<'_> {
     /// Weights with one scale, or one for each output channel, and zero points of 0.
     fn weights(&mut self, node: &Node, input: &str) -> Found {
         let Some((values, unsigned)) = self.constant_int8(input) else { return Ok(false) };
-        let shape = self.graph.shape(input).unwrap_or(&[]).to_vec();
+        let shape = self.shape(input).unwrap_or(&[]).to_vec();
         let scale = node.input(1).and_then(|name| self.constant_floats(name)).ok_or("its scale is not constant")?;
         scale.iter().try_for_each(|&scale| check_scale(scale))?;
         let zero = match node.input(2) {

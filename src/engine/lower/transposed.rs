@@ -41,7 +41,7 @@ impl Lowering<'_> {
     pub(super) fn conv_transpose(&mut self, node: &Node) -> Found {
         let (input, name) = (node.input(0).ok_or("has no input")?, node.input(1).ok_or("has no weights")?);
         let (Some(&[depth, outputs, taps_y, taps_x]), Some(&[1, _, height, width])) =
-            (self.graph.shape(name), self.graph.shape(node.output()))
+            (self.shape(name), self.shape(node.output()))
         else {
             return Ok(false);
         };

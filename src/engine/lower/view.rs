@@ -16,7 +16,7 @@ pub(super) fn axis_of(axis: i64, rank: usize) -> Option<usize> {
 impl Lowering<'_> {
     /// The integers of a constant.
     pub(super) fn constant_ints(&self, name: &str) -> Option<Vec<i64>> {
-        let value = self.graph.constants.get(name)?.cast_to::<i64>().ok()?.into_owned();
+        let value = self.constants.get(name)?.cast_to::<i64>().ok()?.into_owned();
         Some(value.try_as_plain_ram().ok()?.as_slice::<i64>().ok()?.to_vec())
     }
 
@@ -29,7 +29,7 @@ impl Lowering<'_> {
     }
 
     fn shape_of(&self, node: &Node) -> Result<Vec<usize>, String> {
-        Ok(self.graph.shape(node.output()).ok_or("its shape is not known")?.to_vec())
+        Ok(self.shape(node.output()).ok_or("its shape is not known")?.to_vec())
     }
 
     /// A computed input in the arena; `None` where it is a constant.
@@ -52,7 +52,7 @@ impl Lowering<'_> {
             return Ok(false);
         }
         match self.forms.get(input).cloned() {
-            Some(form) if self.graph.shape(input) == Some(&shape) => self.set(node, form),
+            Some(form) if self.shape(input) == Some(&shape) => self.set(node, form),
             Some(Form::Real(real, _)) => self.set(node, Form::Real(real, shape)),
             Some(Form::Sums(sums)) => {
                 let real = Rc::new(self.end_float(&sums));
@@ -118,7 +118,7 @@ impl Lowering<'_> {
         let axis = axis_of(node.int("axis", 0), place.shape.len()).ok_or("an axis that its input doesn't have")?;
         let mut start = 0;
         for name in node.proto.output.iter().filter(|name| !name.is_empty()) {
-            let count = self.graph.shape(name).ok_or("its shape is not known")?[axis];
+            let count = self.shape(name).ok_or("its shape is not known")?[axis];
             if start + count > place.shape[axis] {
                 return Err("its parts are larger than its input".into());
             }
@@ -250,7 +250,7 @@ impl Lowering<'_> {
         };
         let mut start = 0;
         for name in names {
-            let count = self.graph.shape(name).ok_or("its shape is not known")?[axis];
+            let count = self.shape(name).ok_or("its shape is not known")?[axis];
             let part = to.sliced(axis, start, count, 1);
             start += count;
             if !self.write_part(name, &part)? {
@@ -297,11 +297,10 @@ impl Lowering<'_> {
 
     /// Nearest upsampling, where output pixel x shows input pixel x / factor.
     pub(super) fn resize(&mut self, node: &Node) -> Found {
-        let (Some(input), Some(&[1, channels, height, width])) = (node.input(0), self.graph.shape(node.output()))
-        else {
+        let (Some(input), Some(&[1, channels, height, width])) = (node.input(0), self.shape(node.output())) else {
             return Ok(false);
         };
-        let Some(&[1, _, low, narrow]) = self.graph.shape(input) else { return Ok(false) };
+        let Some(&[1, _, low, narrow]) = self.shape(input) else { return Ok(false) };
         let way = (
             node.text("coordinate_transformation_mode").unwrap_or("half_pixel"),
             node.text("nearest_mode").unwrap_or("round_prefer_floor"),

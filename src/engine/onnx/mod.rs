@@ -90,23 +90,31 @@ pub struct Bound {
     pub constants: HashMap<String, Arc<Tensor>>,
 }
 
+/// Decodes an ONNX file.
+///
+/// # Errors
+/// Why it is none.
+pub fn decode(bytes: &[u8]) -> Result<pb::ModelProto, String> {
+    match bytes {
+        [] => Err("the file is empty".into()),
+        _ => super::model::guarded(|| tract_onnx::onnx().proto_model_for_read(&mut &bytes[..])),
+    }
+}
+
 impl Graph {
-    /// Reads a model. An open dimension of an input is what `bound` says, else, if it is the first, 1.
+    /// Reads a decoded model. An open dimension of an input is what `bound` says, else, if it is the first, 1.
     ///
     /// # Errors
     /// What is wrong, with the name of the input, the initializer or the node.
-    pub fn read(bytes: &[u8], bound: &Bound) -> Result<Self, String> {
-        if bytes.is_empty() {
-            return Err("the file is empty".into());
-        }
-        let model = super::model::guarded(|| tract_onnx::onnx().proto_model_for_read(&mut &bytes[..]))?;
-        let graph = model.graph.as_ref().ok_or("it holds no graph")?;
+    pub fn new(mut model: pb::ModelProto, bound: &Bound) -> Result<Self, String> {
+        let mut graph = model.graph.take().ok_or("it holds no graph")?;
         if graph.node.len() > MAX_NODES {
             return Err(format!("{} nodes, {MAX_NODES} are the most that are read", graph.node.len()));
         }
         let mut constants = bound.constants.clone();
-        for tensor in &graph.initializer {
-            constants.insert(tensor.name.clone(), Arc::new(constant(tensor)?));
+        for tensor in std::mem::take(&mut graph.initializer) {
+            let value = Arc::new(constant(&tensor)?);
+            constants.insert(tensor.name, value);
         }
         let (mut inputs, mut facts) = (Vec::new(), HashMap::new());
         for input in graph.input.iter().filter(|input| !constants.contains_key(&input.name)) {
@@ -114,13 +122,10 @@ impl Graph {
             inputs.push(input.name.clone());
         }
         let outputs: Vec<String> = graph.output.iter().map(|output| output.name.clone()).collect();
-        let imports = pb::ModelProto {
-            ir_version: model.ir_version,
-            opset_import: model.opset_import.clone(),
-            ..Default::default()
-        };
+        let imports =
+            pb::ModelProto { ir_version: model.ir_version, opset_import: model.opset_import, ..Default::default() };
         let mut read = Graph { nodes: Vec::new(), inputs, outputs, constants, facts, imports };
-        for proto in in_order(graph, &read)? {
+        for proto in in_order(&graph, &read)? {
             read.add(proto)?;
         }
         for output in &read.outputs {
@@ -143,7 +148,7 @@ impl Graph {
             self.constants.insert(node.output().into(), value);
             return Ok(());
         }
-        let single = Single::new(&node, self);
+        let single = Single::new(&node, self, &self.constants);
         let constant = node.proto.input.iter().all(|name| name.is_empty() || self.constants.contains_key(name));
         if constant && !is_weight_dequantize(&node, self) {
             for (name, value) in proto.output.iter().zip(single.fold().map_err(failed)?) {

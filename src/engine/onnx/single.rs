@@ -2,6 +2,7 @@
 
 use super::{Fact, Graph, Node};
 use crate::engine::model::guarded;
+use std::collections::HashMap;
 use std::sync::Arc;
 use tract_onnx::pb;
 use tract_onnx::pb::tensor_proto::DataType;
@@ -16,11 +17,12 @@ pub struct Single {
 }
 
 impl Single {
-    pub fn new(node: &Node, graph: &Graph) -> Self {
+    /// `constants` are the graph's, or what is left of them.
+    pub fn new(node: &Node, graph: &Graph, constants: &HashMap<String, Arc<Tensor>>) -> Self {
         let mut inputs: Vec<String> = Vec::new();
         let mut inner = pb::GraphProto { node: vec![node.proto.clone()], ..Default::default() };
         for name in node.proto.input.iter().filter(|name| !name.is_empty()) {
-            if let Some(value) = graph.constants.get(name) {
+            if let Some(value) = constants.get(name) {
                 // tract knows scales of 32 bits.
                 let value = match (node.op(), value.datum_type()) {
                     ("QLinearMatMul", DatumType::F16) => {
