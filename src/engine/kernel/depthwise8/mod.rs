@@ -122,13 +122,34 @@ mod tests {
     }
 
     #[test]
+    fn columns_that_lie_close_give_the_same_bits() {
+        let mut random = Random::new(2);
+        for round in 0..300 {
+            let size = [3, 5][round % 2];
+            let channels = [16, 32, 32, 32, 64, 96, 1 + random.below(150)][random.below(7)];
+            let stride = [1 + random.below(2), 1 + random.below(2)];
+            let mut conv = Conv::new(&mut random, [[size; 2], stride], [channels; 2], [20, 12]);
+            conv.shape.dilation[1] = 1;
+            if round % 3 == 0 {
+                let pixel = channels.next_multiple_of(4);
+                (conv.shape.input.pixel, conv.shape.output.pixel) = (pixel, pixel);
+            }
+            check(&Case8::new(&mut random, conv, size * size));
+        }
+    }
+
+    #[test]
     fn the_largest_sums_do_not_saturate() {
         let mut random = Random::new(3);
-        let mut case = case(&mut random, [5, 5], [1, 1], 96);
-        for (weight, cell) in [(-128, -128), (-128, 127), (127, 127), (127, -128), (-127, -128)] {
-            case.weights.fill(weight);
-            case.input.fill(store(cell));
-            check(&case);
+        for (size, channels) in [(5, 96), (3, 96), (3, 32)] {
+            let mut conv = Conv::new(&mut random, [[size; 2], [1, 1]], [channels; 2], [5, 12]);
+            conv.shape.dilation[1] = 1;
+            let mut case = Case8::new(&mut random, conv, size * size);
+            for (weight, cell) in [(-128, -128), (-128, 127), (127, 127), (127, -128), (-127, -128)] {
+                case.weights.fill(weight);
+                case.input.fill(store(cell));
+                check(&case);
+            }
         }
     }
 
