@@ -3,16 +3,16 @@
 //! A register of cells holds four channels in each lane, as bytes; the even ones and the odd ones are widened by one instruction each, so
 //! the weights of the even channels lie before those of the odd ones.
 
-use super::super::super::tile::{BLOCK, HALF, Places, TILED, Tiled};
+use super::super::super::tile::{BLOCK, HALF, TILED, Tiled};
 use super::super::super::walk::Walk;
-use super::{Form, Kernels, Line, Rounding, Tile};
+use super::finish::{End, Rounding};
+use super::{Form, Kernels, Line, Tile};
 use std::arch::x86_64::*;
 
 pub const KERNELS: Kernels = Kernels {
-    wide: Form { tiles: &WIDE, cells: 4, lines: 4, arrange: arrange::<2> },
-    narrow: Form { tiles: &NARROW, cells: 4, lines: 2, arrange: arrange::<1> },
+    wide: Form { tiles: &WIDE, cells: 4, lines: 4, sharing: 1, arrange: arrange::<2> },
+    narrow: Form { tiles: &NARROW, cells: 4, lines: 2, sharing: 1, arrange: arrange::<1> },
     few: None,
-    int8,
 };
 
 const NARROW: [Tile; 5] = [tile::<1, 1>, tile::<2, 1>, tile::<3, 1>, tile::<4, 1>, tile::<5, 1>];
@@ -37,7 +37,7 @@ fn tile<const PIXELS: usize, const HALVES: usize>(
     weights: &[Line],
     offset: &[i32; BLOCK],
     cells: &[u8],
-    sums: &mut Tiled<i32>,
+    end: End<'_>,
 ) {
     assert!(weights.len() == walk.cells() / 4 * HALVES * 2 && cells.len() >= walk.reach(PIXELS));
     let mut acc = [[[_mm256_setzero_si256(); 2]; HALVES]; PIXELS];
@@ -76,35 +76,44 @@ fn tile<const PIXELS: usize, const HALVES: usize>(
             }
         }
     }
-    for (acc, sums) in acc.as_flattened().iter().zip(&mut sums.0) {
-        for (side, &acc) in acc.iter().enumerate() {
-            // SAFETY: 16 sums are two registers.
-            unsafe { _mm256_storeu_si256(sums.as_mut_ptr().add(side * LANES).cast(), acc) };
+    let acc = acc.as_flattened();
+    match end {
+        End::Sums(sums) => {
+            for (acc, sums) in acc.iter().zip(&mut sums.0) {
+                for (side, &acc) in acc.iter().enumerate() {
+                    // SAFETY: 16 sums are two registers.
+                    unsafe { _mm256_storeu_si256(sums.as_mut_ptr().add(side * LANES).cast(), acc) };
+                }
+            }
+        }
+        End::Cells(stored) => {
+            let mut tile = Tiled([[0; HALF]; TILED]);
+            let twos = tile.0.as_chunks_mut::<2>().0.iter_mut();
+            for (pair, to) in twos.take((PIXELS * HALVES).div_ceil(2)).enumerate() {
+                let two = [0, 1].map(|at| acc[(pair * 2 + at).min(PIXELS * HALVES - 1)]);
+                // SAFETY: two sixteens of cells are a register's.
+                unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), round(two, pair, stored.rounding)) };
+            }
+            stored.places.put(&tile, stored.cells);
         }
     }
 }
 
+/// The cells of the two sixteens of sums of a `pair`, in their order.
+#[inline]
 #[target_feature(enable = "avx2,fma")]
-fn int8(sums: &Tiled<i32>, rounding: &Rounding, places: Places, cells: &mut [u8]) {
+fn round(sums: [[__m256i; 2]; 2], pair: usize, rounding: &Rounding) -> __m256i {
     // Packing takes 128 bits of each of its operands in turn; this brings the sixteens back together.
     let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     let (high, low) = (_mm256_set1_ps(rounding.high), _mm256_set1_epi8(rounding.low as i8));
     let zero_point = _mm256_set1_epi16(rounding.zero_point);
-    let mut stored = Tiled([[0; HALF]; TILED]);
-    let twos = sums.0.as_chunks::<2>().0.iter().zip(stored.0.as_chunks_mut::<2>().0);
-    for (pair, (sums, stored)) in twos.take((places.pixels * places.halves).div_ceil(2)).enumerate() {
-        let (sums, scale) = (sums.as_flattened(), rounding.scale[pair % 2 * 2..][..2].as_flattened());
-        // SAFETY: two sixteens of sums or factors are four registers'.
-        let values = [0, 1, 2, 3].map(|at| unsafe {
-            let sum = _mm256_cvtepi32_ps(_mm256_loadu_si256(sums.as_ptr().add(at * LANES).cast()));
-            let scale = _mm256_loadu_ps(scale.as_ptr().add(at * LANES));
-            _mm256_cvtps_epi32(_mm256_min_ps(high, _mm256_mul_ps(sum, scale)))
-        });
-        let first = _mm256_adds_epi16(_mm256_packs_epi32(values[0], values[1]), zero_point);
-        let last = _mm256_adds_epi16(_mm256_packs_epi32(values[2], values[3]), zero_point);
-        let bytes = _mm256_max_epu8(_mm256_packus_epi16(first, last), low);
-        // SAFETY: two sixteens of cells are a register's.
-        unsafe { _mm256_storeu_si256(stored.as_mut_ptr().cast(), _mm256_permutevar8x32_epi32(bytes, order)) };
-    }
-    places.put(&stored, cells);
+    let (sums, scale) = (sums.as_flattened(), rounding.scale[pair % 2 * 2..][..2].as_flattened());
+    let values = [0, 1, 2, 3].map(|at| {
+        // SAFETY: two sixteens of factors are four registers'.
+        let scale = unsafe { _mm256_loadu_ps(scale.as_ptr().add(at * LANES)) };
+        _mm256_cvtps_epi32(_mm256_min_ps(high, _mm256_mul_ps(_mm256_cvtepi32_ps(sums[at]), scale)))
+    });
+    let first = _mm256_adds_epi16(_mm256_packs_epi32(values[0], values[1]), zero_point);
+    let last = _mm256_adds_epi16(_mm256_packs_epi32(values[2], values[3]), zero_point);
+    _mm256_permutevar8x32_epi32(_mm256_max_epu8(_mm256_packus_epi16(first, last), low), order)
 }

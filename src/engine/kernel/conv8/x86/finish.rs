@@ -26,8 +26,33 @@ pub struct Rounding {
     pub low: u8,
 }
 
+/// What a tile does with its sums.
+pub enum End<'a> {
+    /// Leaves them, those of a pixel together.
+    Sums(&'a mut Tiled<i32>),
+    /// Rounds them while they are in registers.
+    Cells(Stored<'a>),
+}
+
+/// Where a tile's cells go, and how they are rounded.
+pub struct Stored<'a> {
+    pub rounding: &'a Rounding,
+    pub places: Places,
+    pub cells: &'a mut [u8],
+}
+
+impl Stored<'_> {
+    /// # Panics
+    /// If there is no room for so many pixels, or the outputs of one are not in so many sixteens.
+    pub fn check(&self, pixels: usize, halves: usize) {
+        let Places { outputs, pixel, .. } = self.places;
+        assert!((1..=halves * HALF).contains(&outputs) && (pixels - 1) * pixel + outputs <= self.cells.len());
+    }
+}
+
 impl Finish {
-    pub fn new(epilogue: &Epilogue<'_>, first: usize, outputs: usize) -> Self {
+    /// For the outputs `first..first + outputs`, where the sums of `sharing` pixels share sixteen lanes.
+    pub fn new(epilogue: &Epilogue<'_>, first: usize, outputs: usize, sharing: usize) -> Self {
         let halves = |of: &[f32]| {
             let mut halves = Halves::default();
             halves.as_flattened_mut()[..outputs].copy_from_slice(&of[first..][..outputs]);
@@ -35,7 +60,10 @@ impl Finish {
         };
         match *epilogue {
             Epilogue::Int8 { scale, zero_point, low, high } => {
-                let scale = halves(scale);
+                let mut scale = halves(scale);
+                if sharing > 1 {
+                    scale[0] = std::array::from_fn(|at| scale[0][at % (HALF / sharing)]);
+                }
                 Finish::Int8(Rounding {
                     scale: std::array::from_fn(|at| scale[at % outputs.div_ceil(HALF)]),
                     high: (high - zero_point) as f32,

@@ -11,7 +11,7 @@ use super::super::Isa;
 use super::super::tile::{BLOCK, HALF, Places, TILED, Tiled, even};
 use super::super::walk::Walk;
 use super::{Epilogue, Output, Shape};
-use finish::{Finish, Rounding};
+use finish::{End, Finish, Stored};
 use std::ops::Range;
 
 /// Outputs that waste most of 16 lanes.
@@ -27,8 +27,6 @@ struct Kernels {
     wide: Form,
     narrow: Form,
     few: Option<Form>,
-    /// Needs the instructions.
-    int8: Int8,
 }
 
 /// How the sums of a block are computed.
@@ -39,6 +37,8 @@ struct Form {
     cells: usize,
     /// Weights of a step.
     lines: usize,
+    /// Pixels whose sums share sixteen lanes when they are rounded.
+    sharing: usize,
     /// Appends the weights of a step, which it gets by output and by input channel.
     arrange: fn(&dyn Fn(usize, usize) -> i8, &mut Vec<Line>),
 }
@@ -58,12 +58,9 @@ impl Kernels {
     }
 }
 
-/// Sets `sums` to `offset` and what the walk adds to it, from the cell under the first tap of the first pixel on. Panics if there are not as
-/// many weights and cells as the walk visits.
-type Tile = unsafe fn(walk: &Walk, weights: &[Line], offset: &[i32; BLOCK], cells: &[u8], sums: &mut Tiled<i32>);
-
-/// Rounds sums to stored cells and puts them in their places.
-type Int8 = unsafe fn(sums: &Tiled<i32>, rounding: &Rounding, places: Places, cells: &mut [u8]);
+/// Ends with the sums of `offset` and what the walk adds to it, from the cell under the first tap of the first pixel on. Panics if there are
+/// not as many weights and cells as the walk visits, or the end has no room.
+type Tile = unsafe fn(walk: &Walk, weights: &[Line], offset: &[i32; BLOCK], cells: &[u8], end: End<'_>);
 
 #[derive(Debug, Clone)]
 pub struct Weights {
@@ -119,8 +116,8 @@ pub fn run(
         let first = block * BLOCK;
         let outputs = (shape.outputs - first).min(BLOCK);
         let halves = outputs.div_ceil(HALF);
-        let finish = Finish::new(&epilogue, first, outputs);
         let form = kernels.form(shape.depth, outputs);
+        let finish = Finish::new(&epilogue, first, outputs, form.sharing);
         let widest = even(shape.width, form.tiles.len());
         let (own, rest) = lines.split_at(walk.cells() / form.cells * form.lines);
         lines = rest;
@@ -129,17 +126,19 @@ pub fn run(
             for x in (0..shape.width).step_by(widest) {
                 let pixels = widest.min(shape.width - x);
                 let tile = form.tiles[pixels - 1];
-                // SAFETY: packing checked that this machine has `isa`.
-                unsafe { tile(&walk, own, offset, &row[x * walk.pixel..], &mut sums) };
+                let cells = &row[x * walk.pixel..];
                 let places = Places { pixels, outputs, halves, pixel: shape.output.pixel };
                 let to = (y - rows.start) * shape.output.row + x * shape.output.pixel + first;
                 match (&mut output, &finish) {
-                    (Output::Int8(cells), Finish::Int8(rounding)) => {
-                        // SAFETY: as above.
-                        unsafe { (kernels.int8)(&sums, rounding, places, &mut cells[to..]) };
+                    (Output::Int8(stored), Finish::Int8(rounding)) => {
+                        let end = End::Cells(Stored { rounding, places, cells: &mut stored[to..] });
+                        // SAFETY: packing checked that this machine has `isa`.
+                        unsafe { tile(&walk, own, offset, cells, end) };
                     }
-                    (Output::Float(cells), Finish::Float(scale, bias)) => {
-                        finish::float(&sums, scale, bias, places, &mut cells[to..]);
+                    (Output::Float(reals), Finish::Float(scale, bias)) => {
+                        // SAFETY: as above.
+                        unsafe { tile(&walk, own, offset, cells, End::Sums(&mut sums)) };
+                        finish::float(&sums, scale, bias, places, &mut reals[to..]);
                     }
                     _ => unreachable!("checked by the caller"),
                 }
