@@ -63,3 +63,51 @@ fn a_quantized_classifier() {
     let rms = (squares / expected.len() as f32).sqrt();
     assert!(output.len() == expected.len() && rms < 0.01 * scale, "{rms} of {scale}");
 }
+
+fn shipped(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("models/street").join(name)
+}
+
+/// Bytes that a run writes to. Changed on purpose? Then these are the new ones.
+const ARENAS: [(&str, usize); 2] = [("head.onnx", 3_073_920), ("restore.onnx", 4_079_168)];
+
+#[test]
+fn the_arenas_of_the_shipped_models_do_not_grow() {
+    for (name, bytes) in ARENAS {
+        let planned = Planned::load(&shipped(name), &Machine::one_thread(Isa::Scalar)).unwrap();
+        assert_eq!(planned.fallbacks(), [], "{name} is planned whole");
+        let now = planned.plan().arena_bytes();
+        assert!(now * 100 <= bytes * 103, "{name}: {now} bytes, {bytes} before");
+    }
+}
+
+/// Inputs that a network can be asked about: shares of 0 to 1.
+fn fill(planned: &mut Planned) {
+    use crate::engine::kernel::testing::Random;
+    for index in 0..planned.plan().inputs().len() {
+        let mut random = Random::new(index as u64 + 1);
+        planned.plan_mut().input_mut(index).iter_mut().for_each(|value| *value = random.unit());
+    }
+}
+
+#[test]
+fn networks_give_the_same_bits_on_every_machine_and_number_of_threads() {
+    let quantized = network("ort_mobilenet_v3_qdq").map(|folder| folder.join("model.onnx"));
+    for model in [shipped("head.onnx"), shipped("restore.onnx")].into_iter().chain(quantized) {
+        let bits = |machine: &Machine| {
+            let mut planned = Planned::load(&model, machine).unwrap();
+            fill(&mut planned);
+            planned.run().unwrap();
+            let outputs = 0..planned.plan().outputs().len();
+            outputs.flat_map(|index| planned.plan().output(index).to_vec()).map(f32::to_bits).collect::<Vec<_>>()
+        };
+        let first = bits(&Machine::one_thread(Isa::best()));
+        assert!(first.iter().any(|&bits| f32::from_bits(bits) != 0.0));
+        for threads in [2, 3] {
+            assert_eq!(bits(&Machine::new(threads).unwrap()), first, "{}, {threads} threads", model.display());
+        }
+        for isa in Isa::available() {
+            assert_eq!(bits(&Machine::one_thread(isa)), first, "{} on {isa}", model.display());
+        }
+    }
+}
