@@ -127,16 +127,19 @@ unsafe fn apart<const PAIRS: bool, const P: usize>(
     mut weights: *const i8,
 ) -> [int32x4_t; P] {
     let mut sums = [[vdupq_n_s32(0); HALF]; P];
+    // Under a single tap in a row the inner loop goes over the channels.
+    let (depth, inner, pitch) =
+        if steps.taps[1] == 1 { (1, steps.depth, STEP) } else { (steps.depth, steps.taps[1], steps.tap) };
     for ky in 0..steps.taps[0] {
-        for step in 0..steps.depth {
+        for step in 0..depth {
             // SAFETY: as in `shared`, for `P` pixels under each tap.
             unsafe {
                 let mut from = cells.add(ky * steps.row + step * STEP);
-                for _ in 0..steps.taps[1] {
+                for _ in 0..inner {
                     let pixels: [int8x16_t; P] = from_fn(|p| vld1q_s8(from.add(p * steps.pixel).cast()));
                     multiply::<PAIRS, P>(&mut sums, |p| pixels[p], weights);
                     weights = weights.add(STEP * HALF);
-                    from = from.add(steps.tap);
+                    from = from.add(pitch);
                 }
             }
         }

@@ -20,6 +20,7 @@ use super::super::super::neon::finish::{Finish, Row, Sums};
 use super::super::{Epilogue, Output, Shape};
 use super::weight;
 use std::arch::aarch64::*;
+use std::hint::black_box;
 use std::ops::Range;
 
 /// Height and width of the outputs of a tile, and of its cells.
@@ -187,11 +188,12 @@ impl Job<'_> {
 #[target_feature(enable = "neon")]
 unsafe fn transform(shape: &Shape, from: *const u8, to: *mut i16) {
     for step in 0..steps(shape) {
-        // SAFETY: a tile's cells are in the input; of the last channels, up to four cells behind a pixel are read.
+        // Seen through, each of the 72 places would have a pointer of its own that is moved on, in memory.
+        let (from, to) = black_box((from.wrapping_add(step * LANES), to.wrapping_add(step * GROUP * LANES)));
         let mut rows = [[vdupq_n_s16(0); IN]; IN];
         for (y, row) in rows.iter_mut().enumerate() {
             for (x, cell) in row.iter_mut().enumerate() {
-                let at = y * shape.input.row + x * shape.input.pixel + step * LANES;
+                let at = y * shape.input.row + x * shape.input.pixel;
                 // SAFETY: a tile's cells are in the input; of the last channels, up to four cells behind a pixel are read.
                 *cell = vmovl_s8(unsafe { vld1_s8(from.add(at).cast()) });
             }
@@ -201,7 +203,7 @@ unsafe fn transform(shape: &Shape, from: *const u8, to: *mut i16) {
         for x in 0..IN {
             for (y, cell) in spread([r0[x], r1[x], r2[x], r3[x], r4[x], r5[x]]).into_iter().enumerate() {
                 // SAFETY: a step has `GROUP` times `LANES` elements.
-                unsafe { vst1q_s16(to.add(((y * IN + x) * steps(shape) + step) * GROUP * LANES), cell) };
+                unsafe { vst1q_s16(to.add((y * IN + x) * steps(shape) * GROUP * LANES), cell) };
             }
         }
     }
