@@ -43,18 +43,6 @@ def run(rows, engines, rounds, runs):
     return results
 
 
-def watch_semrx(results, semrx, smallest):
-    """semrx doesn't say what memory it takes, the others do."""
-    say("semrx's memory")
-    for result in results:
-        row = result.row
-        if (row.engine, row.model, row.threads) == ("semrx", "unet", 1) and result.samples:
-            try:
-                result.kib = semrx.growth(row.file, smallest, result.p50)
-            except Missing as missing:
-                say(f"  {row.engine}, {row.what}: {missing}")
-
-
 def sample(result, engine, runs):
     try:
         if isinstance(engine, Missing):

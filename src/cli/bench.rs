@@ -55,7 +55,7 @@ pub fn run(options: &Options) -> Done {
     let threads =
         Threads::new(options.threads as usize).map_err(|error| Failure::failed(format!("--threads: {error}")))?;
     let machine = Machine { isa, threads: Arc::new(threads) };
-    let before = memory::resident();
+    let before = memory::Held::now();
     let mut model = Planned::load(&options.model, &machine)?;
     let mut times = Vec::new();
     let mut allocations = 0;
@@ -68,7 +68,7 @@ pub fn run(options: &Options) -> Done {
             times.push(start.elapsed().as_secs_f64() * 1e3);
         }
     }
-    let (grown, peak) = (memory::grown(before, memory::resident()), memory::peak_resident());
+    let grown = before.zip(memory::Held::now()).map(|(before, now)| now.since(&before));
     times.sort_by(f64::total_cmp);
     let quantile = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
     let (plan, macs) = (model.plan(), model.macs());
@@ -89,7 +89,7 @@ pub fn run(options: &Options) -> Done {
             "arena_bytes": plan.arena_bytes(),
             "weights_bytes": plan.weights_bytes(),
             "allocations": allocations,
-            "resident_bytes": {"grown": grown, "peak": peak},
+            "grown_bytes": grown.map(|grown| grown.json()),
             "through_tract": through_tract,
         });
         return print(&format!("{value}\n"));
@@ -102,7 +102,7 @@ pub fn run(options: &Options) -> Done {
          MACs         {:.1} M int8, {:.1} M float{}\n\
          arena        {} bytes\n\
          weights      {} bytes\n\
-         memory       {} by load and run, {} at most\n\
+         memory       {}\n\
          steps        {}, {allocations} allocations a run\n\
          by tract     {through_tract}\n",
         options.model.display(),
@@ -115,8 +115,7 @@ pub fn run(options: &Options) -> Done {
         if macs.incomplete { ", and what tract runs" } else { "" },
         plan.arena_bytes(),
         plan.weights_bytes(),
-        memory::words(grown),
-        memory::words(peak),
+        grown.map_or("unknown".into(), |grown| grown.to_string()),
         plan.steps().len(),
     ))?;
     if options.steps {

@@ -1,7 +1,9 @@
 //! What this process takes: allocations counted, and resident memory as Linux tells it.
 
+use serde_json::{Value, json};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use std::alloc::System;
+use std::fmt;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -12,28 +14,45 @@ pub fn allocations() -> usize {
     stats.allocations + stats.reallocations
 }
 
-/// Resident bytes now; `None` where the system doesn't tell.
-pub fn resident() -> Option<u64> {
-    status("VmRSS:")
+/// Resident memory, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Held {
+    resident: u64,
+    /// What of it is no file's: weights and buffers. The rest is program text.
+    anonymous: u64,
+    /// The most that was resident at any time.
+    peak: u64,
 }
 
-/// The most that there ever were.
-pub fn peak_resident() -> Option<u64> {
-    status("VmHWM:")
+impl Held {
+    /// `None` where the system doesn't tell.
+    pub fn now() -> Option<Held> {
+        let text = std::fs::read_to_string("/proc/self/status").ok()?;
+        let bytes = |field: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(field))?;
+            Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+        };
+        Some(Held { resident: bytes("VmRSS:")?, anonymous: bytes("RssAnon:")?, peak: bytes("VmHWM:")? })
+    }
+
+    /// What has been added since `before`; the peak over what was resident then.
+    pub fn since(&self, before: &Held) -> Held {
+        Held {
+            resident: self.resident.saturating_sub(before.resident),
+            anonymous: self.anonymous.saturating_sub(before.anonymous),
+            peak: self.peak.saturating_sub(before.resident),
+        }
+    }
+
+    pub fn json(&self) -> Value {
+        json!({"resident": self.resident, "anonymous": self.anonymous, "peak": self.peak})
+    }
 }
 
-pub fn grown(before: Option<u64>, after: Option<u64>) -> Option<u64> {
-    Some(after?.saturating_sub(before?))
-}
-
-/// In MiB, for people.
-pub fn words(bytes: Option<u64>) -> String {
-    bytes.map_or("unknown".into(), |bytes| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)))
-}
-
-fn status(field: &str) -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix(field))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [resident, anonymous, peak] =
+            [self.resident, self.anonymous, self.peak].map(|bytes| bytes as f64 / f64::from(1 << 20));
+        write!(f, "grown by {resident:.1} MiB, {anonymous:.1} of it weights and buffers, {peak:.1} at most")
+    }
 }
