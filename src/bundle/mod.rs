@@ -142,10 +142,11 @@ impl Bundle {
         role: &'static str,
         engine: &Engine,
         inputs: &[(&str, &[usize])],
+        lasting: usize,
         outputs: &[(&str, &[usize])],
     ) -> Result<Session, BundleError> {
         let file = self.file(role).ok_or(BundleError::Role { dir: self.dir.clone(), role })?;
-        Session::load(file, engine, inputs, outputs).map_err(BundleError::Engine)
+        Session::load(file, engine, inputs, lasting, outputs).map_err(BundleError::Engine)
     }
 
     /// The most common class of each cell in the training maps: the baseline `prior`.

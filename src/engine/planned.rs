@@ -24,9 +24,18 @@ impl Planned {
     /// # Errors
     /// [`EngineError::Read`], and [`EngineError::Load`] with the node that can't be planned.
     pub fn load(path: &Path, machine: &Machine) -> Result<Self, EngineError> {
+        Self::load_lasting(path, machine, &[])
+    }
+
+    /// [`Planned::load`], where the inputs that `lasting` names stay the same over several runs: what hangs on them alone is computed by
+    /// [`run`](Planned::run), and not by [`run_again`](Planned::run_again).
+    ///
+    /// # Errors
+    /// As `load`.
+    pub fn load_lasting(path: &Path, machine: &Machine, lasting: &[&str]) -> Result<Self, EngineError> {
         let load = |reason| EngineError::Load { model: path.to_owned(), reason };
         let model = decode(&read(path)?).map_err(load)?;
-        Self::new(path, model, machine, &Bound::default())
+        Self::new(path, model, machine, &Bound::default(), lasting)
     }
 
     /// Plans an ONNX model in memory, with what is known of its inputs; `path` names it in errors.
@@ -35,14 +44,25 @@ impl Planned {
     /// [`EngineError::Load`].
     pub fn from_bytes(path: &Path, bytes: &[u8], machine: &Machine, bound: &Bound) -> Result<Self, EngineError> {
         let load = |reason| EngineError::Load { model: path.to_owned(), reason };
-        Self::new(path, decode(bytes).map_err(load)?, machine, bound)
+        Self::new(path, decode(bytes).map_err(load)?, machine, bound, &[])
     }
 
-    fn new(path: &Path, model: ModelProto, machine: &Machine, bound: &Bound) -> Result<Self, EngineError> {
+    fn new(
+        path: &Path,
+        model: ModelProto,
+        machine: &Machine,
+        bound: &Bound,
+        lasting: &[&str],
+    ) -> Result<Self, EngineError> {
         let load = |reason| EngineError::Load { model: path.to_owned(), reason };
         let Lowered { draft, fallbacks, macs } =
             Graph::new(model, bound).and_then(|graph| lower(graph, machine.isa)).map_err(load)?;
-        Ok(Planned { path: path.to_owned(), plan: Plan::new(draft, machine.clone()), fallbacks, macs })
+        Ok(Planned {
+            path: path.to_owned(),
+            plan: Plan::new(draft, machine.clone(), &|port| lasting.contains(&port.name.as_str())),
+            fallbacks,
+            macs,
+        })
     }
 
     pub fn path(&self) -> &Path {
@@ -68,6 +88,14 @@ impl Planned {
         self.macs
     }
 
+    /// Runs it on what its inputs hold but the lasting ones, which hold what they held before.
+    ///
+    /// # Errors
+    /// [`EngineError::Run`].
+    pub fn run_again(&mut self) -> Result<(), EngineError> {
+        self.plan.run_again().map_err(|reason| EngineError::Run { model: self.path.clone(), reason })
+    }
+
     /// [`Planned::run`], which sets `times` to what each step of the plan took.
     ///
     /// # Errors
@@ -76,7 +104,7 @@ impl Planned {
         self.plan.run_timed(times).map_err(|reason| EngineError::Run { model: self.path.clone(), reason })
     }
 
-    /// Runs it on what its inputs hold, which is gone afterwards.
+    /// Runs it on what its inputs hold, which is gone afterwards but for lasting ones.
     ///
     /// # Errors
     /// [`EngineError::Run`].

@@ -21,6 +21,8 @@ pub struct Session {
     runner: Runner,
     /// For each input of the model, its place in the caller's order.
     order: Vec<usize>,
+    /// The places from here on are lasting.
+    lasting: usize,
     outputs: Vec<usize>,
 }
 
@@ -39,7 +41,8 @@ struct Has {
 }
 
 impl Session {
-    /// Loads the ONNX file at `path`, and binds it to `inputs` and `outputs`, each a name and a shape, all `float32`.
+    /// Loads the ONNX file at `path`, and binds it to `inputs` and `outputs`, each a name and a shape, all `float32`. The inputs from number `lasting`
+    /// on stay the same over several runs: see [`Session::run_again`].
     ///
     /// # Errors
     /// [`EngineError::Read`], [`EngineError::Load`], and [`EngineError::Interface`] that names what the model lacks or has otherwise.
@@ -47,12 +50,14 @@ impl Session {
         path: &Path,
         engine: &Engine,
         inputs: &[(&str, &[usize])],
+        lasting: usize,
         outputs: &[(&str, &[usize])],
     ) -> Result<Self, EngineError> {
         let fail = |reason: String| EngineError::Interface { model: path.to_owned(), reason };
         let (runner, has_inputs, has_outputs) = match engine {
             Engine::Plan(machine) => {
-                let planned = Planned::load(path, machine)?;
+                let names: Vec<&str> = inputs.iter().skip(lasting).map(|(name, _)| *name).collect();
+                let planned = Planned::load_lasting(path, machine, &names)?;
                 let has = |ports: &[super::plan::Port]| ports.iter().map(Has::planned).collect::<Vec<_>>();
                 let (inputs, outputs) = (has(planned.plan().inputs()), has(planned.plan().outputs()));
                 (Runner::Plan(planned), inputs, outputs)
@@ -85,7 +90,7 @@ impl Session {
         }
         let bound = outputs.iter().map(|(name, shape)| find(&has_outputs, "output", name, shape));
         let outputs = bound.collect::<Result<Vec<_>, _>>()?;
-        Ok(Session { runner, order, outputs })
+        Ok(Session { runner, order, lasting, outputs })
     }
 
     /// Multiply-accumulates of one run.
@@ -109,12 +114,30 @@ impl Session {
     /// # Errors
     /// [`EngineError::Run`].
     pub fn run(&mut self, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> Result<(), EngineError> {
+        self.run_with(inputs, true, outputs)
+    }
+
+    /// [`Session::run`] once more, with the same lasting inputs: a plan doesn't compute again what hangs on them alone.
+    ///
+    /// # Errors
+    /// [`EngineError::Run`].
+    pub fn run_again(&mut self, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> Result<(), EngineError> {
+        self.run_with(inputs, false, outputs)
+    }
+
+    fn run_with(&mut self, inputs: &[&[f32]], first: bool, outputs: &mut [&mut [f32]]) -> Result<(), EngineError> {
         match &mut self.runner {
             Runner::Plan(planned) => {
-                for (index, &place) in self.order.iter().enumerate() {
+                for (index, &place) in
+                    self.order.iter().enumerate().filter(|&(_, &place)| first || place < self.lasting)
+                {
                     planned.plan_mut().input_mut(index).copy_from_slice(inputs[place]);
                 }
-                planned.run()?;
+                if first {
+                    planned.run()?;
+                } else {
+                    planned.run_again()?;
+                }
                 for (&index, out) in self.outputs.iter().zip(outputs) {
                     out.copy_from_slice(planned.plan().output(index));
                 }

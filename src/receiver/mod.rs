@@ -104,10 +104,12 @@ impl Receiver {
         let ports = condition::ports(grid, bundle.labels().len());
         let inputs: Vec<(&str, &[usize])> = ports.iter().map(|(name, shape)| (*name, shape.as_slice())).collect();
         let outputs = [("free", &[1, COLUMNS][..]), ("hazard", &[1, PAIRS])];
-        let head = bundle.session("head", engine, &inputs, &outputs)?;
+        let head = bundle.session("head", engine, &inputs, inputs.len(), &outputs)?;
         let refiner = match config.mode {
             Mode::SemanticFirst => None,
-            Mode::Auto | Mode::Hybrid => Some(Refiner::open(bundle, config.sampler, engine)?),
+            Mode::Auto | Mode::Hybrid => {
+                Some(Refiner::open(bundle, config.sampler, config.steps.unwrap_or(bundle.steps), engine)?)
+            }
         };
         Ok(Receiver {
             config,

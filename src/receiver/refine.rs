@@ -42,7 +42,7 @@ pub(super) struct Refiner {
 }
 
 impl Refiner {
-    pub fn open(bundle: &Bundle, kind: SamplerKind, engine: &Engine) -> Result<Self, BundleError> {
+    pub fn open(bundle: &Bundle, kind: SamplerKind, steps: u16, engine: &Engine) -> Result<Self, BundleError> {
         let (grid, classes) = (bundle.grid(), bundle.labels().len());
         if classes > 1 << BITS {
             let reason = format!("has {classes} classes, the restore network tells {} apart in {BITS} bits", 1 << BITS);
@@ -53,7 +53,9 @@ impl Refiner {
         let (x, logits) = (plane(BITS), plane(classes));
         let mut inputs: Vec<(&str, &[usize])> = vec![("x", &x), ("sigma", &[1])];
         inputs.extend(shared.iter().map(|(name, shape)| (*name, shape.as_slice())));
-        let restore = bundle.session("restore", engine, &inputs, &[("logits", &logits)])?;
+        // One step needs no memory of what lasts for several.
+        let lasting = if steps > 1 { 2 } else { inputs.len() };
+        let restore = bundle.session("restore", engine, &inputs, lasting, &[("logits", &logits)])?;
         let scheduler = bundle.scheduler();
         let cells = grid.cells();
         Ok(Refiner {
@@ -105,9 +107,14 @@ impl Refiner {
             SamplerKind::Ddim => &Ddim,
         };
         let Refiner { restore, logits, posterior, .. } = self;
+        let mut first = true;
         let estimate = |x: &[f32], sigma: f32, x0: &mut [f32]| {
             let [cond, mask, held, age, present] = condition.inputs();
-            restore.run(&[x, &[sigma], cond, mask, held, age, present], &mut [logits])?;
+            let inputs = [x, &[sigma], cond, mask, held, age, present];
+            match std::mem::replace(&mut first, false) {
+                true => restore.run(&inputs, &mut [logits])?,
+                false => restore.run_again(&inputs, &mut [logits])?,
+            }
             softmax(logits, count, posterior);
             expected_bits(posterior, count, x0);
             Ok(())

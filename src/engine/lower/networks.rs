@@ -111,3 +111,31 @@ fn networks_give_the_same_bits_on_every_machine_and_number_of_threads() {
         }
     }
 }
+
+#[test]
+fn what_lasts_is_computed_once() {
+    let machine = Machine::one_thread(Isa::best());
+    let lasting = ["cond", "mask", "held", "age", "present"];
+    let model = shipped("restore.onnx");
+    let mut planned = Planned::load_lasting(&model, &machine, &lasting).unwrap();
+    let mut afresh = Planned::load(&model, &machine).unwrap();
+    let mut times = vec![std::time::Duration::MAX; planned.plan().steps().len()];
+    fill(&mut planned);
+    planned.run_timed(&mut times).unwrap();
+    assert!(planned.plan().once() > 5, "{} steps of {}", planned.plan().once(), times.len());
+    for value in [0.3, 7.0] {
+        // As a sampler goes on: another x, another sigma, the same scene.
+        fill(&mut afresh);
+        for index in 0..planned.plan().inputs().len() {
+            if lasting.contains(&planned.plan().inputs()[index].name.as_str()) {
+                continue;
+            }
+            for plan in [planned.plan_mut(), afresh.plan_mut()] {
+                plan.input_mut(index).fill(value);
+            }
+        }
+        planned.run_again().unwrap();
+        afresh.run().unwrap();
+        assert_eq!(planned.plan().output(0), afresh.plan().output(0));
+    }
+}

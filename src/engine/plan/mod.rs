@@ -89,6 +89,8 @@ pub struct Plan {
     slots: Vec<Slot>,
     ranges: Vec<Range<usize>>,
     steps: Vec<Step>,
+    /// So many of them hang on lasting inputs alone.
+    once: usize,
     labels: Vec<String>,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
@@ -98,9 +100,19 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Places every slot in the arena.
-    pub fn new(draft: Draft, machine: Machine) -> Self {
+    /// Places every slot in the arena. Steps that hang on `lasting` inputs alone, those whose value stays for several runs, come first, and what
+    /// they leave for the others is kept.
+    pub fn new(draft: Draft, machine: Machine, lasting: &dyn Fn(&Port) -> bool) -> Self {
         let Draft { slots, steps, labels, inputs, outputs } = draft;
+        let changing = inputs.iter().filter(|input| !lasting(input)).map(|input| input.slot);
+        let again = again(&steps, slots.len(), changing);
+        let once = again.iter().filter(|&&again| !again).count();
+        let (mut steps, mut labels): (Vec<_>, Vec<_>) = (steps.into_iter().map(Some).collect(), labels);
+        let mut order: Vec<usize> = (0..steps.len()).collect();
+        order.sort_by_key(|&index| again[index]);
+        let steps: Vec<Step> = order.iter().filter_map(|&index| steps[index].take()).collect();
+        let labels = order.iter().map(|&index| std::mem::take(&mut labels[index])).collect();
+
         let mut leases: Vec<Lease> =
             slots.iter().map(|slot| Lease { bytes: slot.bytes(), first: usize::MAX, last: 0 }).collect();
         let mut touch = |slot: SlotId, index: usize| {
@@ -113,10 +125,18 @@ impl Plan {
             touch(step.output(), index);
         }
         outputs.iter().for_each(|output| touch(output.slot, steps.len()));
+        // What is there once, and is read or added to again and again, stays.
+        let input = |slot: SlotId| inputs.iter().find(|input| input.slot == slot);
+        for (slot, lease) in leases.iter_mut().enumerate() {
+            let is_there = input(slot).map_or(lease.first < once, lasting);
+            if is_there && lease.last >= once {
+                lease.last = steps.len();
+            }
+        }
         let (offsets, bytes) = arena::place(&leases);
         let ranges = offsets.iter().zip(&slots).map(|(&from, slot)| from..from + slot.bytes()).collect();
         let scratch = vec![0; steps.iter().map(Step::scratch).max().unwrap_or(0) * machine.threads.count()];
-        Plan { machine, slots, ranges, steps, labels, inputs, outputs, arena: Arena::new(bytes), scratch }
+        Plan { machine, slots, ranges, steps, once, labels, inputs, outputs, arena: Arena::new(bytes), scratch }
     }
 
     pub fn machine(&self) -> &Machine {
@@ -129,6 +149,11 @@ impl Plan {
 
     pub fn outputs(&self) -> &[Port] {
         &self.outputs
+    }
+
+    /// Steps at the beginning that hang on lasting inputs alone.
+    pub fn once(&self) -> usize {
+        self.once
     }
 
     pub fn steps(&self) -> &[Step] {
@@ -191,13 +216,22 @@ impl Plan {
         bytemuck::cast_slice(self.output_bytes(index))
     }
 
-    /// Runs every step on what the inputs hold; they hold nothing of use afterwards.
+    /// Runs every step on what the inputs hold; but for lasting ones, they hold nothing of use afterwards.
     ///
     /// # Errors
     /// What tract says of a step that it runs.
     pub fn run(&mut self) -> Result<(), String> {
         let layout = self.machine.layout(&self.slots, &self.ranges);
         self.steps.iter().try_for_each(|step| step.run(&layout, &mut self.arena, &mut self.scratch))
+    }
+
+    /// Runs the steps that hang on other inputs than lasting ones, whose values are those of the run before.
+    ///
+    /// # Errors
+    /// As `run`.
+    pub fn run_again(&mut self) -> Result<(), String> {
+        let layout = self.machine.layout(&self.slots, &self.ranges);
+        self.steps[self.once..].iter().try_for_each(|step| step.run(&layout, &mut self.arena, &mut self.scratch))
     }
 
     /// [`Plan::run`], which sets `times` to what each step took.
@@ -212,5 +246,25 @@ impl Plan {
             *time = start.elapsed();
             Ok(())
         })
+    }
+}
+
+/// For each step whether it has to run again when the inputs in the slots `changing` have changed.
+fn again(steps: &[Step], slots: usize, changing: impl Iterator<Item = SlotId>) -> Vec<bool> {
+    let (mut changes, mut again) = (vec![false; slots], vec![false; steps.len()]);
+    changing.for_each(|slot| changes[slot] = true);
+    // Several steps may write a slot: what one of them changes, a step before it may read again.
+    loop {
+        let mut settled = true;
+        for (step, again) in steps.iter().zip(&mut again) {
+            let mut now = step.completes() && changes[step.output()];
+            step.reads(&mut |slot| now |= changes[slot]);
+            settled &= now == *again;
+            *again |= now;
+            changes[step.output()] |= now;
+        }
+        if settled {
+            return again;
+        }
     }
 }

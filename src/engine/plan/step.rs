@@ -235,6 +235,11 @@ impl Step {
         }
     }
 
+    /// Whether it only adds to what other steps write to its output: a ring, a sum.
+    pub fn completes(&self) -> bool {
+        matches!(self, Step::Ring(_) | Step::Moments(_))
+    }
+
     /// Calls `read` with each slot that the step reads.
     pub fn reads(&self, read: &mut dyn FnMut(SlotId)) {
         let mut vector = |vector: &Vector| {
