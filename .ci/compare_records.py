@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Compare the decision records of two machines that read the same capture.
 
-What comes from the bytes alone must be equal. What comes from the models (float sums differ in the last bits from CPU to CPU) must call the
-same hazards, on the same path, in at least the given share of the frames. `timing` is not looked at.
+What comes from the bytes alone must be equal. What comes from the models must call the same hazards, on the same path, in at least the given
+share of the frames, and numbers must be no further apart than is said. `timing` is not looked at.
 
-    compare_records.py A.jsonl B.jsonl [--agree 0.999] [--at-least FRAMES]
+    compare_records.py A.jsonl B.jsonl [--agree 1] [--apart 0] [--at-least FRAMES]
 """
 
 import argparse
@@ -42,7 +42,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("a")
     parser.add_argument("b")
-    parser.add_argument("--agree", type=float, default=0.999, help="share of the decided frames that must agree")
+    parser.add_argument("--agree", type=float, default=1.0, help="share of the decided frames that must agree")
+    parser.add_argument("--apart", type=int, default=0, help="largest difference of a probability, in thousandths")
     parser.add_argument("--at-least", type=int, default=20, help="decided frames that there must be")
     options = parser.parse_args()
 
@@ -71,6 +72,8 @@ def main():
         sys.exit(f"{decided} decided frames are too few, {options.at_least} are asked for")
     if agreed < options.agree * decided:
         sys.exit(f"fewer than {options.agree:.1%} of the frames agree")
+    if widest > options.apart:
+        sys.exit(f"more than {options.apart} thousandths apart")
 
 
 if __name__ == "__main__":

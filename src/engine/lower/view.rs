@@ -1,7 +1,8 @@
 //! Operators that only say where elements lie: most cost nothing, the others are copies.
 
 use super::place::Place;
-use super::real::Real;
+use super::quantize::Grid;
+use super::real::{Order, Piece, Real};
 use super::{Cells, Form, Found, Lowering};
 use crate::engine::onnx::Node;
 use std::rc::Rc;
@@ -161,7 +162,7 @@ impl Lowering<'_> {
     }
 
     pub(super) fn depth_to_space(&mut self, node: &Node) -> Found {
-        let Some(place) = self.view(node, 0)? else { return Ok(false) };
+        let Some((place, grid)) = self.cells_or_view(node)? else { return Ok(false) };
         let (&[batch, channels, height, width], Ok(size)) =
             (&place.shape[..], usize::try_from(node.int("blocksize", 1)))
         else {
@@ -179,11 +180,11 @@ impl Lowering<'_> {
                 place.reshaped(&[batch, size, size, depth, height, width]).map(|cut| cut.permuted(&[0, 3, 4, 1, 5, 2]))
             }
         };
-        self.rearranged(node, cut)
+        self.rearranged(node, cut, grid)
     }
 
     pub(super) fn space_to_depth(&mut self, node: &Node) -> Found {
-        let Some(place) = self.view(node, 0)? else { return Ok(false) };
+        let Some((place, grid)) = self.cells_or_view(node)? else { return Ok(false) };
         let (&[batch, channels, height, width], Ok(size)) =
             (&place.shape[..], usize::try_from(node.int("blocksize", 1)))
         else {
@@ -193,13 +194,39 @@ impl Lowering<'_> {
             return Err(format!("{height} x {width} pixels are no blocks of {size} x {size}"));
         }
         let cut = place.reshaped(&[batch, channels, height / size, size, width / size, size]);
-        self.rearranged(node, cut.map(|cut| cut.permuted(&[0, 3, 5, 1, 2, 4])))
+        self.rearranged(node, cut.map(|cut| cut.permuted(&[0, 3, 5, 1, 2, 4])), grid)
     }
 
-    /// `cut` has the elements of the node's output, in more axes.
-    fn rearranged(&mut self, node: &Node, cut: Option<Place>) -> Found {
-        let Some(cut) = cut.filter(|cut| cut.datum_type == f32::datum_type()) else { return Ok(false) };
+    /// Input 0: the stored cells of an image that is dequantized here, with their grid, else floats.
+    fn cells_or_view(&mut self, node: &Node) -> Result<Option<(Place, Option<Grid>)>, String> {
+        if let Some(real) = node.input(0).and_then(|name| self.real(name))
+            && let [Piece { grid: Some((scale, zero_point)), terms, up: 0, .. }] = &real.pieces[..]
+            && real.is_linear()
+        {
+            let place = Place::image(terms[0].image, &self.image(terms[0].image), u8::datum_type(), real.order);
+            return Ok(Some((place, Some(Grid { scale: *scale, zero_point: *zero_point, unsigned: false }))));
+        }
+        Ok(self.view(node, 0)?.map(|place| (place, None)))
+    }
+
+    /// `cut` has the elements of the node's output, in more axes: floats, or stored cells of a grid.
+    fn rearranged(&mut self, node: &Node, cut: Option<Place>, grid: Option<Grid>) -> Found {
+        let Some(cut) = cut else { return Ok(false) };
         let shape = self.shape_of(node)?;
+        if let (Some(grid), &[1, channels, height, width]) = (grid, &shape[..]) {
+            let image = self.int8_slot([channels, height, width], grid.zero_point);
+            let to = Place::image(image, &self.image(image), u8::datum_type(), Order::Planes);
+            return match self.copy(&cut, &to) {
+                Some(()) => {
+                    let real = self.dequantized(image, grid);
+                    self.set_real(node, real)
+                }
+                None => Ok(false),
+            };
+        }
+        if cut.datum_type != f32::datum_type() {
+            return Ok(false);
+        }
         let (to, form) = self.destination(node.output(), &shape);
         match self.copy(&cut, &to) {
             Some(()) => self.set(node, form),
@@ -326,13 +353,9 @@ impl Lowering<'_> {
             real.pieces.iter_mut().for_each(|piece| (piece.up, piece.grid) = (1, None));
             return self.set_real(node, Real { height, width, sigmoid_of: None, ..real });
         }
-        let Some(place) = self.view(node, 0)? else { return Ok(false) };
+        let Some((place, grid)) = self.cells_or_view(node)? else { return Ok(false) };
         let cut = place.reshaped(&[1, channels, low, 1, narrow, 1]);
         let cut = cut.and_then(|cut| cut.broadcast(&[1, channels, low, up, narrow, across]));
-        self.rearranged(node, cut.filter(|_| self.image_elements_are_float(input)))
-    }
-
-    fn image_elements_are_float(&self, name: &str) -> bool {
-        !matches!(self.forms.get(name), Some(Form::Int8(_)))
+        self.rearranged(node, cut, grid)
     }
 }
