@@ -1,6 +1,7 @@
 //! QuantizeLinear and DequantizeLinear where no image is made: of any type, by axis and by block, with computed scales.
 
 use super::place::{self, Place};
+use super::quantize::check_scale;
 use super::view::axis_of;
 use super::{Form, Found, Lowering};
 use crate::engine::kernel::tensor::walk::Walk;
@@ -15,6 +16,8 @@ impl Lowering<'_> {
         let (Some(fact), Some(of)) = (self.graph.facts.get(node.output()).cloned(), self.shape(x)) else {
             return Ok(false);
         };
+        // Of a computed scale nothing is known.
+        self.constant_floats(scale).into_iter().flatten().try_for_each(check_scale)?;
         let (shape, scales) = (of.to_vec(), self.shape(scale).unwrap_or(&[]).to_vec());
         let axis = axis_of(node.int("axis", 1), shape.len());
         // The shape with its axis cut into blocks, and in which axes of it the scale lies.

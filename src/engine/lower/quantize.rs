@@ -196,7 +196,7 @@ impl Lowering<'_> {
     }
 }
 
-fn check_scale(scale: f32) -> Result<(), String> {
+pub(super) fn check_scale(scale: f32) -> Result<(), String> {
     match scale.is_finite() && scale > 0.0 {
         true => Ok(()),
         false => Err(format!("a scale of {scale}: it has to be a positive number")),

@@ -137,7 +137,8 @@ impl Fold {
         let cut = Cut::new(&self.walk, self.inner.0.iter().product());
         cut.run(layout, (own, self.at), |sizes, start, own| {
             let source = Strided { cells, at: at + start * strides[cut.axis], strides };
-            fold::run(layout.isa, self.kind, sizes, source, inner, own, 0, &self.walk.strides[0]);
+            let job = fold::Job { kind: self.kind, sizes, source, inner, at: 0, strides: &self.walk.strides[0] };
+            fold::run(layout.isa, &job, own);
         });
     }
 }

@@ -14,70 +14,47 @@ pub enum Kind {
     SumSquare,
 }
 
-/// Folds `source` over the axes of `inner` (sizes and strides) for each element of a walk over `sizes`, in f64, in the order of the axes.
-///
+/// What is folded: for each element of a walk over `sizes`, `source` over the axes of `inner`, sizes and strides, in f64, in their order.
+#[derive(Debug, Clone, Copy)]
+pub struct Job<'a> {
+    pub kind: Kind,
+    pub sizes: &'a [usize],
+    pub source: Strided<'a, f32>,
+    pub inner: (&'a [usize], &'a [usize]),
+    /// Of the target.
+    pub at: usize,
+    pub strides: &'a [usize],
+}
+
 /// # Panics
 /// If an index lies outside of its slice, or there are too many axes.
-#[allow(clippy::too_many_arguments)]
-pub fn run(
-    isa: Isa,
-    kind: Kind,
-    sizes: &[usize],
-    source: Strided<'_, f32>,
-    inner: (&[usize], &[usize]),
-    target: &mut [f32],
-    at: usize,
-    strides: &[usize],
-) {
+pub fn run(isa: Isa, job: &Job<'_>, target: &mut [f32]) {
     match isa {
         // SAFETY: the instruction set was found on this machine.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => unsafe { avx2(kind, sizes, source, inner, target, at, strides) },
+        Isa::Avx2 => unsafe { avx2(job, target) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni => unsafe { avx512(kind, sizes, source, inner, target, at, strides) },
-        _ => body(kind, sizes, source, inner, target, at, strides),
+        Isa::Avx512Vnni => unsafe { avx512(job, target) },
+        _ => body(job, target),
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn avx2(
-    kind: Kind,
-    sizes: &[usize],
-    source: Strided<'_, f32>,
-    inner: (&[usize], &[usize]),
-    target: &mut [f32],
-    at: usize,
-    strides: &[usize],
-) {
-    body(kind, sizes, source, inner, target, at, strides);
+fn avx2(job: &Job<'_>, target: &mut [f32]) {
+    body(job, target);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-fn avx512(
-    kind: Kind,
-    sizes: &[usize],
-    source: Strided<'_, f32>,
-    inner: (&[usize], &[usize]),
-    target: &mut [f32],
-    at: usize,
-    strides: &[usize],
-) {
-    body(kind, sizes, source, inner, target, at, strides);
+fn avx512(job: &Job<'_>, target: &mut [f32]) {
+    body(job, target);
 }
 
 #[inline(always)]
-fn body(
-    kind: Kind,
-    sizes: &[usize],
-    source: Strided<'_, f32>,
-    inner: (&[usize], &[usize]),
-    target: &mut [f32],
-    at: usize,
-    strides: &[usize],
-) {
+fn body(job: &Job<'_>, target: &mut [f32]) {
+    let &Job { kind, sizes, source, inner, at, strides } = job;
     let (mut values, mut sums) = ([0f32; BLOCK], [0f64; BLOCK]);
     let count: usize = inner.0.iter().product();
     let start = match kind {
@@ -178,7 +155,9 @@ mod tests {
             let of = |isa| {
                 let mut target = [0.0; 4];
                 let source = Strided { cells: &x[..], at: 0, strides: &[0, 50] };
-                run(isa, kind, &[1, 4], source, (&[3, 50], &[200, 1]), &mut target, 0, &[0, 1]);
+                let inner = (&[3, 50][..], &[200, 1][..]);
+                let job = Job { kind, sizes: &[1, 4], source, inner, at: 0, strides: &[0, 1] };
+                run(isa, &job, &mut target);
                 target
             };
             let scalar = of(Isa::Scalar);
