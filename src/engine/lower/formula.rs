@@ -1,11 +1,17 @@
 //! Elementwise operators with broadcasting: chains of them become one formula.
 
 use super::place::{self, Place};
+use super::quantize::Grid;
+use super::real::{Order, Piece, Real};
 use super::{Form, Found, Lowering};
+use crate::engine::kernel::table8::{self, Table};
 use crate::engine::kernel::tensor::formula::{Binary, DEPTH, Instruction, Unary, depth};
-use crate::engine::kernel::tensor::walk::Walk;
+use crate::engine::kernel::tensor::map;
+use crate::engine::kernel::tensor::walk::{Strided, Walk};
+use crate::engine::kernel::{Isa, load};
 use crate::engine::onnx::Node;
-use crate::engine::plan::step::{Quantize, Step};
+use crate::engine::plan::slot::SlotId;
+use crate::engine::plan::step::{Quantize, Step, Table8};
 use crate::engine::plan::tensor::{Map, SOURCES, Source, TensorStep};
 use std::rc::Rc;
 use tract_onnx::prelude::*;
@@ -13,32 +19,57 @@ use tract_onnx::prelude::*;
 /// Longest program of a formula.
 const LENGTH: usize = 32;
 
+/// What a formula reads.
+#[derive(Debug, Clone)]
+enum Operand {
+    /// With its strides along the shape.
+    Ready(Source, Vec<usize>),
+    /// The dequantized image of that name, whose shape is the formula's.
+    Cells(String, Rc<Real>),
+}
+
 /// A tensor that is computed where it is read.
 #[derive(Debug, Clone)]
 pub struct Formula {
     pub shape: Vec<usize>,
-    /// With their strides along the shape.
-    sources: Vec<(Source, Vec<usize>)>,
+    operands: Vec<Operand>,
     program: Vec<Instruction>,
 }
 
 impl Formula {
     fn of(source: Source, strides: Vec<usize>, shape: &[usize]) -> Formula {
-        Formula { shape: shape.to_vec(), sources: vec![(source, strides)], program: vec![Instruction::Read(0)] }
+        Formula::read(Operand::Ready(source, strides), shape)
+    }
+
+    fn read(operand: Operand, shape: &[usize]) -> Formula {
+        Formula { shape: shape.to_vec(), operands: vec![operand], program: vec![Instruction::Read(0)] }
     }
 
     /// Read as a tensor of a larger shape.
     fn broadcast(&self, shape: &[usize]) -> Option<Formula> {
-        let sources = self
-            .sources
-            .iter()
-            .map(|(source, strides)| Some((source.clone(), place::broadcast(&self.shape, strides, shape)?)));
-        Some(Formula { shape: shape.to_vec(), sources: sources.collect::<Option<_>>()?, program: self.program.clone() })
+        let operands = self.operands.iter().map(|operand| match operand {
+            Operand::Ready(source, strides) => {
+                Some(Operand::Ready(source.clone(), place::broadcast(&self.shape, strides, shape)?))
+            }
+            Operand::Cells(..) => (self.shape == shape).then(|| operand.clone()),
+        });
+        let operands = operands.collect::<Option<_>>()?;
+        Some(Formula { shape: shape.to_vec(), operands, program: self.program.clone() })
+    }
+
+    /// The one image whose cells alone it is a function of, with what they stand for.
+    fn argument(&self) -> Option<&Rc<Real>> {
+        let mut reals = self.operands.iter().map(|operand| match operand {
+            Operand::Cells(_, real) => Some(real),
+            Operand::Ready(..) => None,
+        });
+        let first = reals.next()??;
+        reals.all(|real| real.is_some_and(|real| Rc::ptr_eq(real, first))).then_some(first)
     }
 
     fn append(&mut self, other: &Formula) {
-        let first = self.sources.len();
-        self.sources.extend(other.sources.iter().cloned());
+        let first = self.operands.len();
+        self.operands.extend(other.operands.iter().cloned());
         self.program.extend(other.program.iter().map(|instruction| match *instruction {
             Instruction::Read(source) => Instruction::Read(first + source),
             other => other,
@@ -47,7 +78,7 @@ impl Formula {
 
     fn is_small(&self) -> bool {
         let deep = depth(&self.program).is_none_or(|depth| depth > DEPTH);
-        !deep && self.program.len() <= LENGTH && self.sources.len() <= SOURCES
+        !deep && self.program.len() <= LENGTH && self.operands.len() <= SOURCES
     }
 }
 
@@ -173,7 +204,7 @@ impl Lowering<'_> {
                 && rest.iter().all(|value| value.to_bits() == first.to_bits())
             {
                 let program = vec![Instruction::Constant(*first)];
-                return Ok(Some(Formula { shape: shape.to_vec(), sources: Vec::new(), program }));
+                return Ok(Some(Formula { shape: shape.to_vec(), operands: Vec::new(), program }));
             }
             let strides = place::broadcast(&of, &place::dense(&of), shape);
             let source = Source::Constant(values.into());
@@ -181,8 +212,16 @@ impl Lowering<'_> {
         }
         if let (true, Some(Form::Formula(formula))) = (lazy, self.forms.get(name))
             && formula.shape.iter().product::<usize>() == shape.iter().product::<usize>()
+            && let Some(formula) = formula.broadcast(shape)
         {
-            return Ok(formula.broadcast(shape));
+            return Ok(Some(formula));
+        }
+        if let (true, Some(Form::Real(real, own))) = (lazy, self.forms.get(name))
+            && own == shape
+            && real.is_linear()
+            && matches!(&real.pieces[..], [Piece { grid: Some(_), up: 0, .. }])
+        {
+            return Ok(Some(Formula::read(Operand::Cells(name.to_owned(), real.clone()), shape)));
         }
         let place = self.tensor(name)?;
         let Some(view) = place.broadcast(shape) else { return Ok(None) };
@@ -197,10 +236,20 @@ impl Lowering<'_> {
     }
 
     pub(super) fn compute_to(&mut self, formula: &Formula, to: &Place, quantize: Option<Quantize>) -> Option<()> {
-        let sources = formula.sources.iter().map(|(_, strides)| &strides[..]);
-        let operands: Vec<&[usize]> = std::iter::once(&to.strides[..]).chain(sources).collect();
+        let mut ready = Vec::new();
+        for operand in &formula.operands {
+            ready.push(match operand {
+                Operand::Ready(source, strides) => (source.clone(), strides.clone()),
+                Operand::Cells(name, _) => {
+                    let place = self.tensor(name).ok()?;
+                    (Source::Slot { slot: place.slot, at: place.at }, place.strides)
+                }
+            });
+        }
+        let operands: Vec<&[usize]> =
+            std::iter::once(&to.strides[..]).chain(ready.iter().map(|(_, strides)| &strides[..])).collect();
         let walk = Walk::new(&to.shape, &operands)?;
-        let sources = formula.sources.iter().map(|(source, _)| source.clone()).collect();
+        let sources = ready.into_iter().map(|(source, _)| source).collect();
         let step = Map { walk, program: formula.program.clone(), sources, output: to.slot, at: to.at, quantize };
         self.draft.steps.push(Step::Tensor(Box::new(TensorStep::Map(step))));
         Some(())
@@ -209,5 +258,24 @@ impl Lowering<'_> {
     pub(super) fn write_constant(&mut self, values: Vec<f32>, to: &Place) -> Option<()> {
         let formula = Formula::of(Source::Constant(values.into()), place::dense(&to.shape), &to.shape);
         self.compute_to(&formula, to, None)
+    }
+
+    /// The image of a formula of one int8 image, quantized: each of 256 cells is looked up. `None` where it is no such formula.
+    pub(super) fn looked_up(&mut self, formula: &Formula, grid: Grid) -> Option<(SlotId, Order)> {
+        let real = formula.argument()?.clone();
+        let [Piece { grid: Some((scale, zero_point)), terms, .. }] = &real.pieces[..] else { return None };
+        let reals: Vec<f32> = (-128..=127).map(|value| (value - zero_point) as f32 * scale).collect();
+        let sources = vec![Strided { cells: &reals[..], at: 0, strides: &[0, 1] }; formula.operands.len()];
+        let (program, mut cells) = (&formula.program, [0u8; 256]);
+        let job = map::Job { sizes: &[1, 256], program, sources: &sources, at: 0, strides: &[0, 1] };
+        let Quantize { per_unit, zero_point, low, high } = grid.quantize();
+        map::run(Isa::Scalar, &job, map::Target::Int8 { cells: &mut cells, per_unit, zero_point, low, high });
+        let table = Table::new(|value| load(cells[(value + 128) as usize]));
+        let input = terms[0].image;
+        let output = self.int8_slot([real.channels(), real.height, real.width], grid.zero_point);
+        let (from, to) = (self.image(input).view(0, 0, 0), self.image(output).view(0, 0, 0));
+        let shape = table8::Shape { channels: real.channels(), width: real.width, input: from, output: to };
+        self.draft.steps.push(Step::Table8(Box::new(Table8 { shape, rows: real.height, table, input, output })));
+        Some((output, real.order))
     }
 }

@@ -134,6 +134,10 @@ impl Lowering<'_> {
                 false => Ok(false),
             };
         }
+        // What was put off may be a function of the same image.
+        if matches!(self.forms.get(other), Some(Form::Formula(_))) {
+            return Ok(false);
+        }
         let Some(other) = self.real(other) else { return Ok(false) };
         for (x, gate) in [(&real, &other), (&other, &real)] {
             if gate.sigmoid_of.as_ref().is_some_and(|of| Rc::ptr_eq(of, x)) {

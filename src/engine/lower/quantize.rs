@@ -21,7 +21,7 @@ pub struct Grid {
 }
 
 impl Grid {
-    fn quantize(self) -> Quantize {
+    pub(super) fn quantize(self) -> Quantize {
         Quantize { per_unit: 1.0 / self.scale, zero_point: self.zero_point, low: -128, high: 127 }
     }
 }
@@ -94,6 +94,9 @@ impl Lowering<'_> {
             Some(Form::Real(real, _)) => {
                 let image = self.quantized(&real, grid);
                 self.set(node, Form::Int8(Cells { image, unsigned, order: real.order, shape }))
+            }
+            Some(Form::Formula(formula)) if let Some((image, order)) = self.looked_up(&formula, grid) => {
+                self.set(node, Form::Int8(Cells { image, unsigned, order, shape }))
             }
             Some(Form::Tensor(_) | Form::Formula(_) | Form::Parts(_)) => {
                 let Some((size, order)) = size_of(&shape) else { return Ok(false) };

@@ -306,3 +306,31 @@ fn what_cannot_be_planned_is_an_error_that_names_the_node() {
     });
     assert!(error.contains("another file"), "{error}");
 }
+
+#[test]
+fn functions_between_int8_images_are_looked_up() {
+    let (mut file, mut random) = (Writer::default(), Random::new(11));
+    let writer = &mut file;
+    writer.graph.input = Writer::ports(&["x"], &SHAPE);
+    let x = writer.quantized("x", X, 3);
+    let first = writer.conv(&mut random, &x, X, 7, 16, 1);
+    let whole = writer.node("HardSwish", &[&first], vec![]);
+    let whole = writer.quantized(&whole, SILU, -40);
+    let gate = writer.node("HardSigmoid", &[&first], vec![]);
+    let gated = writer.node("Mul", &[&first, &gate], vec![]);
+    let gated = writer.quantized(&gated, SILU, -40);
+    let both = writer.node("Add", &[&whole, &gated], vec![]);
+    let both = writer.quantized(&both, SUM, 0);
+    let last = writer.conv(&mut random, &both, SUM, 16, 5, 1);
+    writer.graph.output = Writer::ports(&[&last], &[1, 5, 12, 20]);
+    let file = file.file();
+    let (planned, ours) = planned(&file, Isa::best());
+    assert_eq!(planned.fallbacks(), []);
+    let tables = planned.plan().steps().iter().filter(|step| step.name() == "table").count();
+    assert_eq!(tables, 2);
+    let theirs = by_tract(&file);
+    let steps: Vec<f32> = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs() / CONV).collect();
+    let same = steps.iter().filter(|&&step| step < 0.5).count();
+    assert!(steps.iter().all(|&step| step < 1.5), "{:?}", steps.iter().copied().fold(0.0, f32::max));
+    assert!(same * 100 >= steps.len() * 99, "{same} of {}", steps.len());
+}

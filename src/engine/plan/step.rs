@@ -12,6 +12,7 @@ use crate::engine::kernel::depthwise8;
 use crate::engine::kernel::epilogue::{Epilogue, Output};
 use crate::engine::kernel::pointwise::{self, Activation, Cells, TERMS, Target, Term};
 use crate::engine::kernel::ring::{self, Ringed};
+use crate::engine::kernel::table8;
 use crate::engine::kernel::threads::Threads;
 use crate::engine::kernel::{Isa, View};
 use std::ops::Range;
@@ -151,6 +152,16 @@ pub struct Addend {
     pub factor: Vector,
 }
 
+/// A function of each int8 cell.
+#[derive(Debug)]
+pub struct Table8 {
+    pub shape: table8::Shape,
+    pub rows: usize,
+    pub table: table8::Table,
+    pub input: SlotId,
+    pub output: SlotId,
+}
+
 /// A sum of images with an activation, written to some channels of an image.
 #[derive(Debug)]
 pub struct Pointwise {
@@ -185,6 +196,7 @@ pub enum Step {
     Norm(Box<Norm>),
     FloatNorm(Box<FloatNorm>),
     Affine(Box<Affine>),
+    Table8(Box<Table8>),
     Pool(Box<Pool>),
     Tensor(Box<TensorStep>),
     #[cfg(feature = "onnx")]
@@ -202,6 +214,7 @@ impl Step {
             Step::Norm(_) => "norm",
             Step::FloatNorm(_) => "norm f32",
             Step::Affine(_) => "affine",
+            Step::Table8(_) => "table",
             Step::Pool(_) => "pool",
             Step::Tensor(step) => step.name(),
             #[cfg(feature = "onnx")]
@@ -228,6 +241,7 @@ impl Step {
             Step::Norm(step) => step.output,
             Step::FloatNorm(step) => step.output,
             Step::Affine(step) => step.output,
+            Step::Table8(step) => step.output,
             Step::Pool(step) => step.output,
             Step::Tensor(step) => step.output(),
             #[cfg(feature = "onnx")]
@@ -268,6 +282,7 @@ impl Step {
             Step::Affine(step) => {
                 step.factors.iter().chain([&step.bias]).chain(&step.scale).chain(&step.shift).for_each(vector);
             }
+            Step::Table8(step) => read(step.input),
             Step::Pool(step) => read(step.input),
             Step::Tensor(step) => step.reads(read),
             #[cfg(feature = "onnx")]
@@ -306,6 +321,7 @@ impl Step {
             Step::Norm(step) => step.run(layout, &rest, own),
             Step::FloatNorm(step) => step.run(layout, &rest, own, scratch),
             Step::Affine(step) => step.run(layout, &rest, own),
+            Step::Table8(step) => step.run(layout, &rest, own),
             Step::Pool(step) => step.run(layout, &rest, own),
             Step::Tensor(step) => step.run(layout, &rest, own),
             #[cfg(feature = "onnx")]
@@ -352,6 +368,17 @@ impl Conv32 {
         let macs = FLOAT_MAC * self.shape.macs_of_row();
         layout.rows((self.rows, output.row), macs, (own, output.origin), &mut [], |rows, own, _| {
             conv32::run(&self.shape, &self.weights, cells, rows, self.bounds, own);
+        });
+    }
+}
+
+impl Table8 {
+    fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8]) {
+        let table8::Shape { channels, width, output, .. } = self.shape;
+        let cells = layout.bytes(rest, self.input);
+        let work = CELL / 8 * channels * width;
+        layout.rows((self.rows, output.row), work, (own, output.origin), &mut [], |rows, own, _| {
+            table8::run(layout.isa, &self.shape, &self.table, cells, rows, own);
         });
     }
 }
