@@ -3,14 +3,20 @@
 use super::quantize::Grid;
 use super::real::{Order, Piece, Real};
 use super::{Cells, Form, Found, Lowering};
-use crate::engine::kernel::View;
 use crate::engine::kernel::conv8::{Shape, Weights};
 use crate::engine::kernel::conv32::{self, Bounds};
 use crate::engine::kernel::depthwise8;
+use crate::engine::kernel::{View, store};
 use crate::engine::onnx::Node;
-use crate::engine::plan::slot::{Element, SlotId};
+use crate::engine::plan::slot::{Element, Image, SlotId};
 use crate::engine::plan::step::{Conv8, Conv32, ConvEnd, Kernel8, Step};
 use std::rc::Rc;
+
+/// The largest bias in sums.
+const MAX_BIAS: f64 = (1 << 30) as f64;
+
+/// Most bytes of an image with its ring.
+const MAX_IMAGE: usize = 1 << 29;
 
 /// The largest stride, dilation or padding.
 const MAX_REACH: i64 = 4096;
@@ -102,11 +108,13 @@ impl Lowering<'_> {
     ) -> Result<Option<Vec<i32>>, String> {
         let Some(name) = node.input(2) else { return Ok(Some(vec![0; outputs])) };
         let Some(floats) = self.constant_floats(name) else { return Ok(None) };
-        if floats.len() != outputs {
-            return Err(format!("{} biases for {outputs} output channels", floats.len()));
+        if floats.len() != outputs || self.shape(name).and_then(<[usize]>::last) != Some(&outputs) {
+            return Ok(None);
         }
-        let in_sums = |(o, &value): (usize, &f32)| (f64::from(value) / unit(o)).round_ties_even() as i32;
-        Ok(Some(floats.iter().enumerate().map(in_sums).collect()))
+        let in_sums = |(o, &value): (usize, &f32)| (f64::from(value) / unit(o)).round_ties_even();
+        let sums: Vec<f64> = floats.iter().enumerate().map(in_sums).collect();
+        // Too large for 32 bits with the products.
+        Ok(sums.iter().all(|sum| sum.abs() < MAX_BIAS).then(|| sums.iter().map(|&sum| sum as i32).collect()))
     }
 
     /// A Gemm or MatMul of dequantized rows and int8 weights: a convolution with one tap, of an image with one row.
@@ -176,11 +184,15 @@ impl Lowering<'_> {
     }
 
     pub(super) fn qlinear_conv(&mut self, node: &Node) -> Found {
-        let Some(Form::Int8(Cells { image, .. })) = node.input(0).and_then(|name| self.forms.get(name)).cloned() else {
+        let Some(Form::Int8(cells)) = node.input(0).and_then(|name| self.forms.get(name)).cloned() else {
             return Ok(false);
         };
+        let image = cells.image;
         let Some(grid) = self.grid(node.input(1), node.input(2))? else { return Ok(false) };
         let Some(to) = self.grid(node.input(6), node.input(7))? else { return Ok(false) };
+        if !self.is_whole(&cells) || self.image(image).border != store(grid.zero_point) {
+            return Ok(false);
+        }
         let name = node.input(3).ok_or("has no weights")?;
         let (Some((weights, unsigned)), Some(scale)) =
             (self.constant_int8(name), node.input(4).and_then(|name| self.constant_floats(name)))
@@ -332,7 +344,11 @@ impl Lowering<'_> {
             let reach = (output[axis] - 1) * walk.stride[axis] + (taps[axis] - 1) * walk.dilation[axis] + 1;
             reach.saturating_sub(input[axis] + walk.pad[axis])
         };
-        self.ask_ring(image, walk.pad[0].max(walk.pad[1]).max(behind(0)).max(behind(1)));
+        let ring = walk.pad[0].max(walk.pad[1]).max(behind(0)).max(behind(1));
+        if (Image { ring, ..from }).bytes() > MAX_IMAGE {
+            return None;
+        }
+        self.ask_ring(image, ring);
         Some(walk)
     }
 
@@ -444,7 +460,7 @@ const VECTOR: usize = 16;
 /// The number of groups, if it divides the channels as the weights do.
 fn groups(node: &Node, outputs: usize, depth: usize, channels: usize) -> Option<usize> {
     let groups = usize::try_from(node.int("group", 1)).ok().filter(|&groups| groups > 0)?;
-    (outputs.is_multiple_of(groups) && depth.checked_mul(groups) == Some(channels)).then_some(groups)
+    (outputs > 0 && outputs.is_multiple_of(groups) && depth.checked_mul(groups) == Some(channels)).then_some(groups)
 }
 
 /// Weights in the kernels' order, over the channels of all groups: zeros for those of others.

@@ -103,7 +103,15 @@ impl Lowering<'_> {
         None
     }
 
+    /// Whether a node gives an image.
+    fn gives_image(&self, node: &Node) -> bool {
+        self.shape(node.output()).is_some_and(|shape| shape.len() == 4)
+    }
+
     pub(super) fn add(&mut self, node: &Node) -> Found {
+        if !self.gives_image(node) {
+            return Ok(false);
+        }
         let Some((real, other)) = self.sides(node) else { return Ok(false) };
         if let Some(shift) = self.per_channel(other, real.channels()) {
             return match real.is_linear() {
@@ -127,6 +135,9 @@ impl Lowering<'_> {
     }
 
     pub(super) fn multiply(&mut self, node: &Node) -> Found {
+        if !self.gives_image(node) {
+            return Ok(false);
+        }
         let Some((real, other)) = self.sides(node) else { return Ok(false) };
         if let Some(scale) = self.per_channel(other, real.channels()) {
             return match real.is_linear() {

@@ -1,6 +1,6 @@
 //! Instance and group normalization.
 
-use super::real::{Piece, Real};
+use super::real::{Order, Piece, Real};
 use super::{Form, Found, Lowering};
 use crate::engine::onnx::Node;
 use crate::engine::plan::norm::{FloatNorm, Moments, Norm, Part};
@@ -19,7 +19,12 @@ impl Lowering<'_> {
         let constant = |index: usize| node.input(index).and_then(|name| self.constant_floats(name));
         let (Some(gain), Some(offset)) = (constant(1), constant(2)) else { return Ok(false) };
         let groups = shape[1];
-        if shape[0] != 1 || !real.channels().is_multiple_of(groups) || gain.len() != groups || offset.len() != groups {
+        if real.order != Order::Planes
+            || shape[0] != 1
+            || !real.channels().is_multiple_of(groups)
+            || gain.len() != groups
+            || offset.len() != groups
+        {
             return Ok(false);
         }
         let epsilon = node.float("epsilon", 1e-5);

@@ -1,6 +1,6 @@
 //! MaxPool and AveragePool.
 
-use super::real::{Order, Piece};
+use super::real::Piece;
 use super::{Cells, Form, Found, Lowering};
 use crate::engine::kernel::pool::Shape;
 use crate::engine::onnx::Node;
@@ -22,7 +22,7 @@ impl Lowering<'_> {
             false => Kind::Mean { whole: node.int("count_include_pad", 0) != 0 },
         };
         if let (true, Some(Form::Int8(cells))) = (is_largest, self.forms.get(input).cloned()) {
-            if cells.order != Order::Planes || cells.shape.len() != 4 {
+            if !self.is_whole(&cells) {
                 return Ok(false);
             }
             let border = self.image(cells.image).border;

@@ -92,7 +92,7 @@ impl Lowering<'_> {
                 return Ok(None);
             };
             let &[ref batch @ .., rows, columns] = &shape[..] else { return Ok(None) };
-            if batch.iter().any(|&size| size != 1) {
+            if batch.iter().any(|&size| size != 1) || rows * columns == 0 {
                 return Ok(None);
             }
             let (rows, columns, strides) =

@@ -7,7 +7,7 @@ use super::{Cells, Form, Found, Lowering};
 use crate::engine::kernel::pointwise::Activation;
 use crate::engine::kernel::store;
 use crate::engine::onnx::Node;
-use crate::engine::plan::slot::{Element, SlotId, Vector};
+use crate::engine::plan::slot::{Element, Image, SlotId, Vector};
 use crate::engine::plan::step::{Addend, Quantize};
 use std::rc::Rc;
 use tract_onnx::prelude::*;
@@ -75,7 +75,10 @@ impl Lowering<'_> {
 
     /// A node that quantizes one whole tensor to 8 bits.
     pub(super) fn quantizer(&self, node: &Node) -> Result<Option<Grid>, String> {
-        match node.op() == "QuantizeLinear" {
+        // Without a zero point the type is uint8, or what is asked for.
+        const UINT8: i64 = 2;
+        let is_plain = node.input(2).is_some() || matches!(node.int("output_dtype", 0), 0 | UINT8);
+        match node.op() == "QuantizeLinear" && is_plain {
             true => self.grid(node.input(1), node.input(2)),
             false => Ok(None),
         }
@@ -152,6 +155,12 @@ impl Lowering<'_> {
         }
     }
 
+    /// Whether a quantized tensor is the image in its own shape.
+    pub(super) fn is_whole(&self, cells: &Cells) -> bool {
+        let Image { channels, height, width, .. } = self.image(cells.image);
+        cells.order == Order::Planes && cells.shape == [1, channels, height, width]
+    }
+
     pub(super) fn int8_slot(&mut self, size: [usize; 3], zero_point: i32) -> SlotId {
         self.image_slot(size, Element::Int8, store(zero_point))
     }
@@ -162,11 +171,18 @@ impl Lowering<'_> {
             return self.weights(node, input);
         }
         let Some(Form::Int8(cells)) = self.forms.get(input).cloned() else { return Ok(false) };
-        let Some(grid) = self.grid(node.input(1), node.input(2))? else { return Ok(false) };
+        let Some(mut grid) = self.grid(node.input(1), node.input(2))? else { return Ok(false) };
+        if node.input(2).is_none() && !cells.unsigned {
+            (grid.zero_point, grid.unsigned) = (0, false);
+        }
         if grid.unsigned != cells.unsigned {
             return Err("the types of its input and its zero point differ".into());
         }
-        let real = Real { order: cells.order, ..self.dequantized(cells.image, grid) };
+        let mut real = Real { order: cells.order, ..self.dequantized(cells.image, grid) };
+        // Its ring holds what was zero when it was written.
+        if self.image(cells.image).border != store(grid.zero_point) {
+            real.pieces.iter_mut().for_each(|piece| piece.grid = None);
+        }
         self.set(node, Form::Real(Rc::new(real), cells.shape))
     }
 
@@ -192,7 +208,8 @@ impl Lowering<'_> {
         };
         // One scale lies along every axis.
         let axis = if scale.len() == 1 { 0 } else { axis_of(node.int("axis", 1), shape.len()).unwrap_or(0) };
-        if !zero || (scale.len() != 1 && scale.len() != shape[axis]) {
+        let by_block = node.int("block_size", 0) != 0;
+        if by_block || !zero || (scale.len() != 1 && scale.len() != shape[axis]) {
             return Ok(false);
         }
         self.set(node, Form::Weights { values: Rc::new(values), scale: Rc::new(scale), axis, shape })

@@ -247,7 +247,9 @@ impl Lowering<'_> {
             self.forms.contains_key(*name)
                 && self.graph.facts.get(*name).is_some_and(|fact| fact.datum_type == f32::datum_type())
         };
-        let is_quantized = self.only_reader(node.output()).is_some_and(|reader| reader.op() == "QuantizeLinear");
+        let is_weights = |name: &&str| matches!(self.forms.get(*name), Some(Form::Weights { .. }));
+        let is_quantized = !names.iter().any(is_weights)
+            && self.only_reader(node.output()).is_some_and(|reader| reader.op() == "QuantizeLinear");
         if axis == 1 && is_image && is_quantized && names.iter().all(is_float_image) {
             let names = names.into_iter().map(str::to_owned).collect();
             return self.set(node, Form::Parts(Rc::new(names)));
@@ -327,12 +329,17 @@ impl Lowering<'_> {
         let (Some(input), Some(&[1, channels, height, width])) = (node.input(0), self.shape(node.output())) else {
             return Ok(false);
         };
-        let Some(&[1, _, low, narrow]) = self.shape(input) else { return Ok(false) };
+        let Some(&[1, depth, low, narrow]) = self.shape(input) else { return Ok(false) };
         let way = (
             node.text("coordinate_transformation_mode").unwrap_or("half_pixel"),
             node.text("nearest_mode").unwrap_or("round_prefer_floor"),
         );
         let (up, across) = (height / low.max(1), width / narrow.max(1));
+        let scales = node.input(2).and_then(|name| self.constant_floats(name)).unwrap_or_default();
+        let whole = scales.is_empty() || scales == [1.0, 1.0, up as f32, across as f32];
+        if !whole || depth != channels || node.proto.input.len() < 3 {
+            return Ok(false);
+        }
         // Pixel (x + ½) / 2 − ½ lies a quarter to the right or to the left of pixel x / 2.
         let is_floor =
             way == ("asymmetric", "floor") || way == ("half_pixel", "round_prefer_floor") && up.max(across) <= 2;

@@ -144,6 +144,13 @@ impl Graph {
         if proto.attribute.iter().any(|attribute| attribute.g.is_some() || !attribute.graphs.is_empty()) {
             return Err(failed("graphs inside of nodes (If, Loop, Scan) are not planned".into()));
         }
+        if let ("Transpose", Some(order)) = (node.op(), node.ints("perm")) {
+            let mut sorted = order.to_vec();
+            sorted.sort_unstable();
+            if sorted.iter().enumerate().any(|(at, &axis)| axis != at as i64) {
+                return Err(failed(format!("perm {order:?} is no order of axes")));
+            }
+        }
         if let Some(value) = self.known(&node) {
             self.constants.insert(node.output().into(), value);
             return Ok(());

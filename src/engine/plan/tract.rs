@@ -57,7 +57,10 @@ impl TractStep {
                 values.push(value.into_tvalue());
             }
             let results = self.runnable.run(values)?;
-            own[self.to.at..][..self.to.bytes()].copy_from_slice(results[self.result].as_bytes());
+            let result = &results[self.result];
+            // Sizes are a type of their own to tract.
+            let plain = if result.datum_type() == TDim::datum_type() { &*result.cast_to::<i64>()? } else { &**result };
+            own[self.to.at..][..self.to.bytes()].copy_from_slice(plain.as_bytes());
             Ok(())
         };
         guarded(run).map_err(|reason| format!("{}: {reason}", self.label))
