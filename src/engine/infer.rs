@@ -1,7 +1,7 @@
 //! One run of any ONNX model on arrays from an `.npz`, for comparing with other runtimes.
 
 use super::model::{guarded, innermost, read};
-use super::plan::Machine;
+use super::plan::{Machine, Port};
 use super::{Bound, EngineError, Fact, Planned};
 use npyz::npz::{NpzArchive, NpzWriter};
 use npyz::{DType, NpyFile, Order, TypeChar, WriterBuilder};
@@ -74,6 +74,42 @@ impl Arrays {
     /// The array for the input `name` of a model: under `in:NAME`, or under the bare name.
     pub(super) fn input(&self, name: &str) -> Option<&Tensor> {
         self.0.get(&format!("in:{name}")).or_else(|| self.0.get(name))
+    }
+
+    /// As `input`, or what the caller should be told.
+    fn wanted(&self, name: &str) -> Result<&Tensor, String> {
+        self.input(name).ok_or_else(|| {
+            let has: Vec<_> = self.names().collect();
+            format!("input {name:?} has no array in:{name} or {name}; the .npz holds {}", has.join(", "))
+        })
+    }
+
+    /// The values of a float32 array, row-major.
+    pub fn floats(&self, name: &str) -> Option<&[f32]> {
+        self.0.get(name)?.try_as_plain_ram().ok()?.as_slice().ok()
+    }
+
+    /// Adds a float32 array.
+    ///
+    /// # Panics
+    /// If `shape` has another number of values.
+    pub fn insert_floats(&mut self, name: &str, shape: &[usize], values: &[f32]) {
+        assert_eq!(shape.iter().product::<usize>(), values.len());
+        if let Ok(tensor) = Tensor::from_shape(shape, values) {
+            self.0.insert(name.to_owned(), tensor);
+        }
+    }
+
+    /// The bytes that an input of a plan gets: those of the array for it, which has its shape and its type.
+    ///
+    /// # Errors
+    /// What the array lacks.
+    pub fn bytes_for(&self, port: &Port) -> Result<Vec<u8>, String> {
+        let tensor = self.wanted(&port.name)?;
+        if tensor.shape() != port.shape || format!("{:?}", tensor.datum_type()) != port.datum_type {
+            return Err(format!("input {port}: the array is {:?}{:?}", tensor.datum_type(), tensor.shape()));
+        }
+        Ok(tensor.as_bytes().to_vec())
     }
 
     #[cfg(test)]
@@ -170,10 +206,7 @@ pub fn infer(path: &Path, arrays: &Arrays) -> Result<Arrays, EngineError> {
     let mut values = tvec!();
     for (index, outlet) in model.inputs.clone().into_iter().enumerate() {
         let name = label(&model, outlet);
-        let tensor = arrays.input(&name).ok_or_else(|| {
-            let has: Vec<_> = arrays.names().collect();
-            interface(format!("input {name:?} has no array in:{name} or {name}; the .npz holds {}", has.join(", ")))
-        })?;
+        let tensor = arrays.wanted(&name).map_err(interface)?;
         let declared = model.input_fact(index).map_err(|error| interface(innermost(&error)))?.shape.clone();
         let matches = declared.dims().zip(tensor.shape()).all(|(dim, &side)| match dim.concretize() {
             Some(dim) => dim.to_i64().is_ok_and(|dim| dim == side as i64) || dim.to_i64().is_err(),
@@ -225,10 +258,7 @@ pub fn infer_planned(path: &Path, arrays: &Arrays, machine: &Machine) -> Result<
     let is_constant = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
     let (mut bound, mut constants) = (Bound::default(), HashMap::new());
     for (index, name) in graph.input.iter().map(|input| &input.name).filter(|name| !is_constant(name)).enumerate() {
-        let tensor = arrays.input(name).ok_or_else(|| {
-            let has: Vec<_> = arrays.names().collect();
-            interface(format!("input {name:?} has no array in:{name} or {name}; the .npz holds {}", has.join(", ")))
-        })?;
+        let tensor = arrays.wanted(name).map_err(interface)?;
         bound.facts.insert(name.clone(), Fact { datum_type: tensor.datum_type(), shape: tensor.shape().to_vec() });
         if index > 0 {
             constants.insert(name.clone(), Arc::new(tensor.clone()));
@@ -238,7 +268,7 @@ pub fn infer_planned(path: &Path, arrays: &Arrays, machine: &Machine) -> Result<
         .or_else(|_| Planned::from_bytes(path, &bytes, machine, &Bound { constants, ..bound }))?;
     for index in 0..planned.plan().inputs().len() {
         let name = planned.plan().inputs()[index].name.clone();
-        let tensor = arrays.input(&name).ok_or_else(|| interface(format!("input {name:?} has no array")))?;
+        let tensor = arrays.wanted(&name).map_err(interface)?;
         planned.plan_mut().input_bytes_mut(index).copy_from_slice(tensor.as_bytes());
     }
     planned.run()?;

@@ -30,4 +30,4 @@ pub use onnx::{Bound, Fact};
 #[cfg(feature = "onnx")]
 pub use planned::Planned;
 #[cfg(feature = "onnx")]
-pub use session::{Engine, Session};
+pub use session::{Engine, Interface, Session};

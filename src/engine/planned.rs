@@ -3,7 +3,7 @@
 use super::lower::{Fallback, Lowered, lower};
 use super::model::read;
 use super::onnx::{Bound, Graph, decode};
-use super::plan::{Machine, Plan};
+use super::plan::{Machine, Plan, Stays};
 use super::{EngineError, Macs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,18 +24,18 @@ impl Planned {
     /// # Errors
     /// [`EngineError::Read`], and [`EngineError::Load`] with the node that can't be planned.
     pub fn load(path: &Path, machine: &Machine) -> Result<Self, EngineError> {
-        Self::load_lasting(path, machine, &[])
+        Self::load_staying(path, machine, Stays::default())
     }
 
-    /// [`Planned::load`], where the inputs that `lasting` names stay the same over several runs: what hangs on them alone is computed by
-    /// [`run`](Planned::run), and not by [`run_again`](Planned::run_again).
+    /// [`Planned::load`], where some inputs stay: what hangs on lasting ones alone is computed by [`run`](Planned::run), and not by
+    /// [`run_again`](Planned::run_again); what hangs on the timestep alone once for each that is [folded](Plan::fold_timestep).
     ///
     /// # Errors
     /// As `load`.
-    pub fn load_lasting(path: &Path, machine: &Machine, lasting: &[&str]) -> Result<Self, EngineError> {
+    pub fn load_staying(path: &Path, machine: &Machine, stays: Stays<'_>) -> Result<Self, EngineError> {
         let load = |reason| EngineError::Load { model: path.to_owned(), reason };
         let model = decode(&read(path)?).map_err(load)?;
-        Self::new(path, model, machine, &Bound::default(), lasting)
+        Self::new(path, model, machine, &Bound::default(), stays)
     }
 
     /// Plans an ONNX model in memory, with what is known of its inputs; `path` names it in errors.
@@ -44,7 +44,7 @@ impl Planned {
     /// [`EngineError::Load`].
     pub fn from_bytes(path: &Path, bytes: &[u8], machine: &Machine, bound: &Bound) -> Result<Self, EngineError> {
         let load = |reason| EngineError::Load { model: path.to_owned(), reason };
-        Self::new(path, decode(bytes).map_err(load)?, machine, bound, &[])
+        Self::new(path, decode(bytes).map_err(load)?, machine, bound, Stays::default())
     }
 
     fn new(
@@ -52,17 +52,12 @@ impl Planned {
         model: ModelProto,
         machine: &Machine,
         bound: &Bound,
-        lasting: &[&str],
+        stays: Stays<'_>,
     ) -> Result<Self, EngineError> {
         let load = |reason| EngineError::Load { model: path.to_owned(), reason };
         let Lowered { draft, fallbacks, macs } =
             Graph::new(model, bound).and_then(|graph| lower(graph, machine.isa)).map_err(load)?;
-        Ok(Planned {
-            path: path.to_owned(),
-            plan: Plan::new(draft, machine.clone(), &|port| lasting.contains(&port.name.as_str())),
-            fallbacks,
-            macs,
-        })
+        Ok(Planned { path: path.to_owned(), plan: Plan::new(draft, machine.clone(), stays), fallbacks, macs })
     }
 
     pub fn path(&self) -> &Path {
@@ -86,6 +81,14 @@ impl Planned {
     /// Multiply-accumulates of its convolutions in one run; those that run through tract are not counted.
     pub fn macs(&self) -> Macs {
         self.macs
+    }
+
+    /// [`Plan::fold_timestep`]
+    ///
+    /// # Errors
+    /// [`EngineError::Run`].
+    pub fn fold_timestep(&mut self, timestep: &[f32]) -> Result<(), EngineError> {
+        self.plan.fold_timestep(timestep).map_err(|reason| EngineError::Run { model: self.path.clone(), reason })
     }
 
     /// Runs it on what its inputs hold but the lasting ones, which hold what they held before.

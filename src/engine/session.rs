@@ -1,7 +1,7 @@
 //! A model with a fixed interface: named float inputs and outputs of known sizes, checked when it is opened.
 
 use super::model::innermost;
-use super::plan::Machine;
+use super::plan::{Machine, Stays};
 use super::{EngineError, Macs, Model, Planned};
 use std::path::Path;
 use tract_onnx::prelude::*;
@@ -13,6 +13,18 @@ pub enum Engine {
     Plan(Machine),
     /// tract, in floats: the reference.
     Tract,
+}
+
+/// Names and shapes of all inputs and outputs, all `float32`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Interface<'a> {
+    pub inputs: &'a [(&'a str, &'a [usize])],
+    /// The inputs from this number on stay the same over several runs: see [`Session::run_again`].
+    pub lasting: usize,
+    /// The input of one number that says which step of a schedule it is, and the values that it is going to have: what hangs on it alone is computed
+    /// when the model is loaded. With another value it is computed in the run.
+    pub timestep: Option<(&'a str, &'a [f32])>,
+    pub outputs: &'a [(&'a str, &'a [usize])],
 }
 
 /// Runs one model over and over, with the inputs and outputs in the order that was asked for.
@@ -41,23 +53,18 @@ struct Has {
 }
 
 impl Session {
-    /// Loads the ONNX file at `path`, and binds it to `inputs` and `outputs`, each a name and a shape, all `float32`. The inputs from number `lasting`
-    /// on stay the same over several runs: see [`Session::run_again`].
+    /// Loads the ONNX file at `path`, and binds it to an interface.
     ///
     /// # Errors
     /// [`EngineError::Read`], [`EngineError::Load`], and [`EngineError::Interface`] that names what the model lacks or has otherwise.
-    pub fn load(
-        path: &Path,
-        engine: &Engine,
-        inputs: &[(&str, &[usize])],
-        lasting: usize,
-        outputs: &[(&str, &[usize])],
-    ) -> Result<Self, EngineError> {
+    pub fn load(path: &Path, engine: &Engine, interface: &Interface<'_>) -> Result<Self, EngineError> {
+        let &Interface { inputs, lasting, timestep, outputs } = interface;
         let fail = |reason: String| EngineError::Interface { model: path.to_owned(), reason };
         let (runner, has_inputs, has_outputs) = match engine {
             Engine::Plan(machine) => {
                 let names: Vec<&str> = inputs.iter().skip(lasting).map(|(name, _)| *name).collect();
-                let planned = Planned::load_lasting(path, machine, &names)?;
+                let stays = Stays { lasting: &names, timestep: timestep.map(|(name, _)| name) };
+                let planned = Planned::load_staying(path, machine, stays)?;
                 let has = |ports: &[super::plan::Port]| ports.iter().map(Has::planned).collect::<Vec<_>>();
                 let (inputs, outputs) = (has(planned.plan().inputs()), has(planned.plan().outputs()));
                 (Runner::Plan(planned), inputs, outputs)
@@ -90,7 +97,11 @@ impl Session {
         }
         let bound = outputs.iter().map(|(name, shape)| find(&has_outputs, "output", name, shape));
         let outputs = bound.collect::<Result<Vec<_>, _>>()?;
-        Ok(Session { runner, order, lasting, outputs })
+        let mut session = Session { runner, order, lasting, outputs };
+        if let (Runner::Plan(planned), Some((_, values))) = (&mut session.runner, timestep) {
+            values.iter().try_for_each(|&value| planned.fold_timestep(&[value]))?;
+        }
+        Ok(session)
     }
 
     /// Multiply-accumulates of one run.

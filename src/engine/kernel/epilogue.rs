@@ -9,6 +9,8 @@ pub enum Epilogue<'a> {
     Int8 { scale: &'a [f32], zero_point: i32, low: i32, high: i32 },
     /// acc · scale[o] + bias[o], rounded twice.
     Float { scale: &'a [f32], bias: &'a [f32] },
+    /// acc.
+    Sums,
 }
 
 /// The output's cells from the first one of row `rows.start` on: the view's origin and the rows before are cut off.
@@ -16,6 +18,7 @@ pub enum Epilogue<'a> {
 pub enum Output<'a> {
     Int8(&'a mut [u8]),
     Float(&'a mut [f32]),
+    Sums(&'a mut [i32]),
 }
 
 impl Output<'_> {
@@ -23,6 +26,7 @@ impl Output<'_> {
         match self {
             Output::Int8(cells) => cells.len(),
             Output::Float(cells) => cells.len(),
+            Output::Sums(cells) => cells.len(),
         }
     }
 }
@@ -36,6 +40,7 @@ impl Epilogue<'_> {
             (Epilogue::Float { scale, bias }, Output::Float(_)) => {
                 assert!(scale.len() == outputs && bias.len() == outputs);
             }
+            (Epilogue::Sums, Output::Sums(_)) => {}
             _ => panic!("an epilogue and an output of two types"),
         }
     }
@@ -49,6 +54,7 @@ impl Epilogue<'_> {
                 cells[at] = store(real.round_ties_even() as i32 + zero_point);
             }
             (Epilogue::Float { scale, bias }, Output::Float(cells)) => cells[at] = acc as f32 * scale[o] + bias[o],
+            (Epilogue::Sums, Output::Sums(cells)) => cells[at] = acc,
             _ => unreachable!("checked before"),
         }
     }

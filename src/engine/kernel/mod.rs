@@ -11,6 +11,7 @@
 //! An int8 cell stands for (q − zero point) · scale with q in −128..=127. It is stored as the byte `q ^ FLIP`: x86's dot products take
 //! unsigned cells, ARM's signed ones.
 
+pub mod compensate;
 pub mod conv;
 pub mod conv32;
 pub mod conv8;
@@ -24,6 +25,8 @@ mod neon;
 pub mod pointwise;
 pub mod pool;
 pub mod ring;
+pub mod shelf;
+mod stored;
 pub mod table8;
 pub mod tensor;
 #[cfg(test)]

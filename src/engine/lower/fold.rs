@@ -1,5 +1,6 @@
 //! Reductions.
 
+use super::place::Place;
 use super::view::axis_of;
 use super::{Found, Lowering};
 use crate::engine::kernel::tensor::fold::Kind;
@@ -41,23 +42,29 @@ impl Lowering<'_> {
         if place.datum_type != f32::datum_type() || place.shape.contains(&0) || axes.is_empty() {
             return Ok(false);
         }
-        let (goes, stays): (Vec<usize>, Vec<usize>) = (0..rank).partition(|axis| axes.contains(axis));
         let (to, form) = self.destination(node.output(), &shape);
+        match self.fold_to(kind, &place, &axes, &to) {
+            Some(()) => self.set(node, form),
+            None => Ok(false),
+        }
+    }
+
+    /// A step that folds `place` over `axes`. `to` may have those with a size of 1. `None` where there are too many axes.
+    pub(super) fn fold_to(&mut self, kind: Kind, place: &Place, axes: &[usize], to: &Place) -> Option<()> {
+        let rank = place.shape.len();
+        let (goes, stays): (Vec<usize>, Vec<usize>) = (0..rank).partition(|axis| axes.contains(axis));
         // The output in the axes that stay, of which its own shape may have more, of size 1.
         let pick = |of: &[usize], axes: &[usize]| axes.iter().map(|&axis| of[axis]).collect::<Vec<usize>>();
         let sizes = pick(&place.shape, &stays);
-        let Some(own) = to.reshaped(&sizes) else { return Ok(false) };
-        let Some(walk) = Walk::new(&sizes, &[&own.strides, &pick(&place.strides, &stays)]) else { return Ok(false) };
+        let own = to.reshaped(&sizes)?;
+        let walk = Walk::new(&sizes, &[&own.strides, &pick(&place.strides, &stays)])?;
         // In the order of memory.
         let strides = pick(&place.strides, &goes);
-        let Some(inner) = Walk::new(&pick(&place.shape, &goes), &[&strides]).filter(|inner| inner.sizes.len() <= AXES)
-        else {
-            return Ok(false);
-        };
+        let inner = Walk::new(&pick(&place.shape, &goes), &[&strides]).filter(|inner| inner.sizes.len() <= AXES)?;
         let source = Source::Slot { slot: place.slot, at: place.at };
         let inner = (inner.sizes, inner.strides[0].clone());
         let step = Fold { kind, walk, inner, source, output: to.slot, at: to.at };
         self.draft.steps.push(Step::Tensor(Box::new(TensorStep::Fold(step))));
-        self.set(node, form)
+        Some(())
     }
 }

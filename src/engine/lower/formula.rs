@@ -2,15 +2,15 @@
 
 use super::place::{self, Place};
 use super::quantize::Grid;
-use super::real::{Order, Piece, Real};
+use super::real::{Order, Real};
 use super::{Form, Found, Lowering};
 use crate::engine::kernel::table8::{self, Table};
 use crate::engine::kernel::tensor::formula::{Binary, DEPTH, Instruction, Unary, depth};
 use crate::engine::kernel::tensor::map;
 use crate::engine::kernel::tensor::walk::{Strided, Walk};
 use crate::engine::kernel::{Isa, load};
-use crate::engine::onnx::Node;
-use crate::engine::plan::slot::SlotId;
+use crate::engine::onnx::{Node, computed};
+use crate::engine::plan::slot::{Computed, SlotId, Vector};
 use crate::engine::plan::step::{Quantize, Step, Table8};
 use crate::engine::plan::tensor::{Map, SOURCES, Source, TensorStep};
 use std::rc::Rc;
@@ -39,6 +39,26 @@ pub struct Formula {
 impl Formula {
     fn of(source: Source, strides: Vec<usize>, shape: &[usize]) -> Formula {
         Formula::read(Operand::Ready(source, strides), shape)
+    }
+
+    /// A tensor in the arena.
+    pub(super) fn at(place: &Place) -> Formula {
+        Formula::of(Source::Slot { slot: place.slot, at: place.at }, place.strides.clone(), &place.shape)
+    }
+
+    pub(super) fn constant(value: f32, shape: &[usize]) -> Formula {
+        Formula { shape: shape.to_vec(), operands: Vec::new(), program: vec![Instruction::Constant(value)] }
+    }
+
+    pub(super) fn then(mut self, function: Unary) -> Formula {
+        self.program.push(Instruction::Unary(function));
+        self
+    }
+
+    pub(super) fn with(mut self, function: Binary, other: &Formula) -> Formula {
+        self.append(other);
+        self.program.push(Instruction::Binary(function));
+        self
     }
 
     fn read(operand: Operand, shape: &[usize]) -> Formula {
@@ -157,10 +177,8 @@ impl Lowering<'_> {
             Function::Unary(functions) => formula.program.extend(functions.into_iter().map(Instruction::Unary)),
             Function::Binary(function) => {
                 for name in &names[1..] {
-                    let Some(mut operand) = self.operand(name, &fact.shape, true)? else { return Ok(false) };
-                    let mut both = formula.clone();
-                    both.append(&operand);
-                    both.program.push(Instruction::Binary(function));
+                    let Some(operand) = self.operand(name, &fact.shape, true)? else { return Ok(false) };
+                    let mut both = formula.with(function, &operand);
                     if !both.is_small() {
                         // What was put off is computed first.
                         let operands =
@@ -169,14 +187,17 @@ impl Lowering<'_> {
                         if names.len() > 2 {
                             return Ok(false);
                         }
-                        (both, operand) = (first, second);
-                        both.append(&operand);
-                        both.program.push(Instruction::Binary(function));
+                        both = first.with(function, &second);
                     }
                     formula = both;
                 }
             }
         }
+        self.set_formula(node, formula)
+    }
+
+    /// What a node gives: a formula that its only reader computes, or a step.
+    pub(super) fn set_formula(&mut self, node: &Node, formula: Formula) -> Found {
         let is_put_off = self.only_reader(node.output()).is_some_and(|reader| {
             let computes = self.function(reader).is_some() || matches!(reader.op(), "Concat" | "QuantizeLinear");
             computes && formula.program.len() < LENGTH
@@ -190,9 +211,9 @@ impl Lowering<'_> {
         }
     }
 
-    fn type_of(&self, name: &str) -> Option<DatumType> {
+    pub(super) fn type_of(&self, name: &str) -> Option<DatumType> {
         let constant = || self.constants.get(name).map(|value| value.datum_type());
-        self.graph.facts.get(name).map(|fact| fact.datum_type).or_else(constant)
+        self.graph.facts.get(name).map(|fact| fact.datum_type).or_else(constant).map(computed)
     }
 
     /// `name` as it is read in a formula over `shape`. What was put off may stay so if `lazy`.
@@ -203,8 +224,7 @@ impl Lowering<'_> {
             if let [first, rest @ ..] = &values[..]
                 && rest.iter().all(|value| value.to_bits() == first.to_bits())
             {
-                let program = vec![Instruction::Constant(*first)];
-                return Ok(Some(Formula { shape: shape.to_vec(), operands: Vec::new(), program }));
+                return Ok(Some(Formula::constant(*first, shape)));
             }
             let strides = place::broadcast(&of, &place::dense(&of), shape);
             let source = Source::Constant(values.into());
@@ -218,14 +238,13 @@ impl Lowering<'_> {
         }
         if let (true, Some(Form::Real(real, own))) = (lazy, self.forms.get(name))
             && own == shape
-            && real.is_linear()
-            && matches!(&real.pieces[..], [Piece { grid: Some(_), up: 0, .. }])
+            && real.cells().is_some()
         {
             return Ok(Some(Formula::read(Operand::Cells(name.to_owned(), real.clone()), shape)));
         }
         let place = self.tensor(name)?;
         let Some(view) = place.broadcast(shape) else { return Ok(None) };
-        Ok(Some(Formula::of(Source::Slot { slot: view.slot, at: view.at }, view.strides, shape)))
+        Ok(Some(Formula::at(&view)))
     }
 
     /// A step that computes a formula, for the value that `name` names. `None` if it has too many axes.
@@ -250,9 +269,34 @@ impl Lowering<'_> {
             std::iter::once(&to.strides[..]).chain(ready.iter().map(|(_, strides)| &strides[..])).collect();
         let walk = Walk::new(&to.shape, &operands)?;
         let sources = ready.into_iter().map(|(source, _)| source).collect();
-        let step = Map { walk, program: formula.program.clone(), sources, output: to.slot, at: to.at, quantize };
+        let program = formula.program.clone();
+        let step = Map { walk, program, sources, output: to.slot, at: to.at, quantize, zero_point: None };
         self.draft.steps.push(Step::Tensor(Box::new(TensorStep::Map(step))));
         Some(())
+    }
+
+    /// Quantizes floats with a scale and a zero point that the plan computes: divided by the scale, as onnxruntime does.
+    pub(super) fn quantize_by(&mut self, from: &Place, scale: &Place, zero_point: Computed, to: &Place) -> Option<()> {
+        let walk = Walk::new(&to.shape, &[&to.strides, &from.strides, &vec![0; to.shape.len()]])?;
+        let program = vec![Instruction::Read(0), Instruction::Read(1), Instruction::Binary(Binary::Divide)];
+        let sources = [from, scale].map(|of| Source::Slot { slot: of.slot, at: of.at }).to_vec();
+        let quantize = Some(Quantize { per_unit: 1.0, zero_point: 0, low: -128, high: 127 });
+        let step = Map { walk, program, sources, output: to.slot, at: to.at, quantize, zero_point: Some(zero_point) };
+        self.draft.steps.push(Step::Tensor(Box::new(TensorStep::Map(step))));
+        Some(())
+    }
+
+    /// The numbers with the other sign. `None` is for more axes than there are.
+    pub(super) fn negated(&mut self, vector: Vector) -> Option<Vector> {
+        match vector {
+            Vector::Constant(values) => Some(Vector::Constant(values.iter().map(|value| -value).collect())),
+            Vector::Slot { slot, at, len } => {
+                let formula = Formula::of(Source::Slot { slot, at }, vec![1], &[len]).then(Unary::Negative);
+                let to = self.tensor_slot(f32::datum_type(), vec![len]);
+                self.compute_to(&formula, &to, None)?;
+                Some(Vector::Slot { slot: to.slot, at: to.at, len })
+            }
+        }
     }
 
     pub(super) fn write_constant(&mut self, values: Vec<f32>, to: &Place) -> Option<()> {
@@ -263,15 +307,14 @@ impl Lowering<'_> {
     /// The image of a formula of one int8 image, quantized: each of 256 cells is looked up. `None` where it is no such formula.
     pub(super) fn looked_up(&mut self, formula: &Formula, grid: Grid) -> Option<(SlotId, Order)> {
         let real = formula.argument()?.clone();
-        let [Piece { grid: Some((scale, zero_point)), terms, .. }] = &real.pieces[..] else { return None };
-        let reals: Vec<f32> = (-128..=127).map(|value| (value - zero_point) as f32 * scale).collect();
+        let (input, own) = real.cells()?;
+        let reals: Vec<f32> = (-128..=127).map(|value| (value - own.zero_point) as f32 * own.scale).collect();
         let sources = vec![Strided { cells: &reals[..], at: 0, strides: &[0, 1] }; formula.operands.len()];
         let (program, mut cells) = (&formula.program, [0u8; 256]);
         let job = map::Job { sizes: &[1, 256], program, sources: &sources, at: 0, strides: &[0, 1] };
         let Quantize { per_unit, zero_point, low, high } = grid.quantize();
         map::run(Isa::Scalar, &job, map::Target::Int8 { cells: &mut cells, per_unit, zero_point, low, high });
         let table = Table::new(|value| load(cells[(value + 128) as usize]));
-        let input = terms[0].image;
         let output = self.int8_slot([real.channels(), real.height, real.width], grid.zero_point);
         let (from, to) = (self.image(input).view(0, 0, 0), self.image(output).view(0, 0, 0));
         let shape = table8::Shape { channels: real.channels(), width: real.width, input: from, output: to };

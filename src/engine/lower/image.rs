@@ -2,7 +2,7 @@
 
 use super::real::{Order, Piece, Real};
 use super::{Form, Found, Lowering};
-use crate::engine::kernel::pointwise::Activation;
+use crate::engine::kernel::pointwise::{Activation, TERMS};
 use crate::engine::onnx::Node;
 use crate::engine::plan::slot::{Element, Image, SlotId, Vector};
 use crate::engine::plan::step::{Addend, Affine, Pointwise, Quantize, Step};
@@ -46,7 +46,7 @@ impl Lowering<'_> {
 
     /// Writes a real to a float image.
     pub(super) fn write(&mut self, real: &Real) -> SlotId {
-        let image = self.image_slot([real.channels(), real.height, real.width], Element::Float, 0);
+        let image = self.float_slot([real.channels(), real.height, real.width]);
         self.pointwise(real, image, 0, None);
         image
     }
@@ -114,16 +114,13 @@ impl Lowering<'_> {
         }
         let Some((real, other)) = self.sides(node) else { return Ok(false) };
         if let Some(shift) = self.per_channel(other, real.channels()) {
-            return match real.is_linear() {
-                true => self.affine(node, &real, None, Some(shift)),
-                false => Ok(false),
-            };
+            return self.set_affine(node, &real, None, Some(shift));
         }
         let Some(other) = self.real(other) else { return Ok(false) };
-        if (other.channels(), other.height, other.width) != (real.channels(), real.height, real.width) {
+        if !real.is_as_large(&other) {
             return Ok(false);
         }
-        let sum = match real.plus(&other) {
+        let sum = match self.sum(&real, &other) {
             Some(sum) => sum,
             None => {
                 let (a, b) = (self.write(&real), self.write(&other));
@@ -134,16 +131,55 @@ impl Lowering<'_> {
         self.set_real(node, sum)
     }
 
+    /// [`Real::plus`], also where a bias is computed.
+    fn sum(&mut self, a: &Real, b: &Real) -> Option<Real> {
+        if let Some(sum) = a.plus(b) {
+            return Some(sum);
+        }
+        let ([x], [y]) = (&a.pieces[..], &b.pieces[..]) else { return None };
+        let terms = x.terms.len() + y.terms.len();
+        if !a.is_linear() || !b.is_linear() || a.order != b.order || x.up != y.up || terms > TERMS {
+            return None;
+        }
+        let mut sum = self.affine(a, None, Some(y.bias.clone()));
+        sum.pieces[0].terms.extend(y.terms.iter().cloned());
+        Some(sum)
+    }
+
+    pub(super) fn subtract(&mut self, node: &Node) -> Found {
+        if !self.gives_image(node) {
+            return Ok(false);
+        }
+        let Some((real, other)) = self.sides(node) else { return Ok(false) };
+        let is_first = node.input(1) == Some(other);
+        let minus = |channels| Some(Vector::Constant(vec![-1.0; channels]));
+        if let Some(vector) = self.per_channel(other, real.channels()) {
+            return match is_first {
+                true => {
+                    let shift = self.negated(vector).ok_or("too many axes")?;
+                    self.set_affine(node, &real, None, Some(shift))
+                }
+                false => self.set_affine(node, &real, minus(real.channels()), Some(vector)),
+            };
+        }
+        let Some(other) = self.real(other).filter(|other| is_first && real.is_as_large(other) && other.is_linear())
+        else {
+            return Ok(false);
+        };
+        let negative = self.affine(&other, minus(other.channels()), None);
+        match self.sum(&real, &negative) {
+            Some(sum) => self.set_real(node, sum),
+            None => Ok(false),
+        }
+    }
+
     pub(super) fn multiply(&mut self, node: &Node) -> Found {
         if !self.gives_image(node) {
             return Ok(false);
         }
         let Some((real, other)) = self.sides(node) else { return Ok(false) };
         if let Some(scale) = self.per_channel(other, real.channels()) {
-            return match real.is_linear() {
-                true => self.affine(node, &real, Some(scale), None),
-                false => Ok(false),
-            };
+            return self.set_affine(node, &real, Some(scale), None);
         }
         // What was put off may be a function of the same image.
         if matches!(self.forms.get(other), Some(Form::Formula(_))) {
@@ -158,8 +194,22 @@ impl Lowering<'_> {
         Ok(false)
     }
 
-    /// real · scale + shift, channel by channel.
-    pub(super) fn affine(&mut self, node: &Node, real: &Real, scale: Option<Vector>, shift: Option<Vector>) -> Found {
+    pub(super) fn set_affine(
+        &mut self,
+        node: &Node,
+        real: &Real,
+        scale: Option<Vector>,
+        shift: Option<Vector>,
+    ) -> Found {
+        if !real.is_linear() {
+            return Ok(false);
+        }
+        let real = self.affine(real, scale, shift);
+        self.set_real(node, real)
+    }
+
+    /// real · scale + shift, channel by channel, of one that is linear.
+    fn affine(&mut self, real: &Real, scale: Option<Vector>, shift: Option<Vector>) -> Real {
         let (mut pieces, mut first) = (Vec::new(), 0);
         for piece in &real.pieces {
             let channels = piece.channels();
@@ -178,7 +228,7 @@ impl Lowering<'_> {
             self.draft.steps.push(Step::Affine(Box::new(step)));
             pieces.push(Piece { bias: at(terms.len()), terms, up: piece.up, grid: None });
         }
-        self.set_real(node, Real { pieces, ..real.clone() })
+        Real { pieces, sigmoid_of: None, ..real.clone() }
     }
 
     pub(super) fn clip(&mut self, node: &Node, low: f32, high: f32) -> Found {

@@ -49,8 +49,30 @@ impl Lowering<'_> {
         self.set(node, Form::Tensor(to))
     }
 
+    /// A dense tensor in another type: a dequantization with the scale 1.
+    ///
+    /// # Errors
+    /// Types between which there is no step.
+    pub(super) fn cast(&mut self, place: Place, datum_type: DatumType) -> Result<Place, String> {
+        if place.datum_type == datum_type {
+            return Ok(place);
+        }
+        let (Some(from), Some(kind), Some(walk)) =
+            (kind_of(place.datum_type), kind_of(datum_type), Walk::new(&[place.len()], &[&[1], &[1], &[0]]))
+        else {
+            return Err(format!("{:?} can't become {datum_type:?}", place.datum_type));
+        };
+        let to = self.tensor_slot(datum_type, place.shape.clone());
+        let x = Typed { kind: from, from: TypedSource::Slot(place.slot), at: place.at };
+        let one = TypedSource::Constant([u64::from(1f32.to_bits())].into());
+        let scale = Typed { kind: Type::F32, from: one, at: 0 };
+        let step = Linear { walk, x, scale, zero_point: None, kind, output: to.slot };
+        self.draft.steps.push(Step::Tensor(Box::new(TensorStep::Linear(step))));
+        Ok(to)
+    }
+
     /// A value of a type that is known, with its strides.
-    fn typed(&mut self, name: &str, shape: &[usize]) -> Result<Option<(Typed, Vec<usize>)>, String> {
+    pub(super) fn typed(&mut self, name: &str, shape: &[usize]) -> Result<Option<(Typed, Vec<usize>)>, String> {
         if let Some(value) = self.constants.get(name) {
             let Some(kind) = kind_of(value.datum_type()) else { return Ok(None) };
             let mut words = vec![0u64; value.as_bytes().len().div_ceil(8)];
@@ -66,7 +88,7 @@ impl Lowering<'_> {
     }
 }
 
-fn kind_of(datum_type: DatumType) -> Option<Type> {
+pub(super) fn kind_of(datum_type: DatumType) -> Option<Type> {
     Some(match datum_type {
         DatumType::F32 => Type::F32,
         DatumType::F16 => Type::F16,

@@ -1,6 +1,7 @@
 //! From a graph to a plan: which nodes become which steps.
 
 mod conv;
+mod dynamic;
 mod fold;
 mod formula;
 mod image;
@@ -15,14 +16,18 @@ mod pool;
 mod product;
 mod quantize;
 mod real;
+mod rows;
+mod softmax;
+mod sums;
 mod transposed;
 mod view;
+mod weights;
 
 use super::Macs;
+use super::kernel::Isa;
 use super::kernel::tensor::walk::Walk;
-use super::kernel::{FLIP, Isa};
 use super::onnx::{Graph, Node, Single};
-use super::plan::slot::{Element, Image, Slot, SlotId};
+use super::plan::slot::{Border, Element, Image, Slot, SlotId};
 use super::plan::step::Step;
 use super::plan::tensor::{Copy, TensorStep};
 use super::plan::tract::{Dense, TractStep};
@@ -41,17 +46,13 @@ enum Form {
     /// In the arena.
     Tensor(Place),
     Int8(Cells),
-    /// Int8 weights with a scale for each index of an axis (or one).
-    Weights {
-        values: Rc<Vec<i8>>,
-        scale: Rc<Vec<f32>>,
-        axis: usize,
-        shape: Vec<usize>,
-    },
+    Weights(Rc<weights::Weights>),
     /// Not written yet. Its shape may be another one with the same elements.
     Real(Rc<Real>, Vec<usize>),
     /// A convolution whose sums have nowhere to go yet.
-    Sums(Rc<conv::Sums>),
+    Sums(Rc<sums::Sums>),
+    /// One whose value is the sums themselves, in 32 bits.
+    Whole(Rc<sums::Sums>),
     /// Not computed yet: one node alone reads it.
     Formula(Rc<Formula>),
     /// Floats of images, one after the other along the channels, which are not brought together yet: one QuantizeLinear alone reads them.
@@ -160,7 +161,7 @@ impl<'a> Lowering<'a> {
             *left = left.saturating_sub(1);
             if *left == 0 {
                 self.constants.remove(name);
-                if let Some(Form::Weights { .. } | Form::Sums(_)) = self.forms.get(name) {
+                if let Some(Form::Weights(_) | Form::Sums(_) | Form::Whole(_)) = self.forms.get(name) {
                     self.forms.remove(name);
                 }
             }
@@ -170,8 +171,11 @@ impl<'a> Lowering<'a> {
     fn lower(&mut self) -> Result<(), String> {
         for name in &self.graph.inputs {
             let fact = &self.graph.facts[name];
-            let place = self.tensor_slot(fact.datum_type, fact.shape.clone());
+            let outside = if self.graph.halves.contains(name) { DatumType::F16 } else { fact.datum_type };
+            let place = self.tensor_slot(outside, fact.shape.clone());
             self.draft.inputs.push(port(name, &place));
+            let place = self.cast(place, fact.datum_type)?;
+            self.draft.labels.resize(self.draft.steps.len(), format!("input {name:?}"));
             self.forms.insert(name.clone(), Form::Tensor(place));
         }
         for node in &self.graph.nodes {
@@ -184,6 +188,8 @@ impl<'a> Lowering<'a> {
         }
         for name in &self.graph.outputs {
             let place = self.dense(name)?;
+            let outside = if self.graph.halves.contains(name) { DatumType::F16 } else { place.datum_type };
+            let place = self.cast(place, outside)?;
             self.draft.outputs.push(port(name, &place));
             self.draft.labels.resize(self.draft.steps.len(), format!("output {name:?}"));
         }
@@ -200,8 +206,11 @@ impl<'a> Lowering<'a> {
             "ConvTranspose" => self.conv_transpose(node),
             "MaxPool" | "AveragePool" => self.pool(node),
             "QLinearConv" => self.qlinear_conv(node),
+            "ConvInteger" => self.conv_integer(node),
+            "DynamicQuantizeLinear" => self.dynamic_quantize(node),
+            "Cast" => self.cast_node(node),
             "InstanceNormalization" => self.instance_norm(node),
-            "Identity" | "Cast" | "Reshape" | "Unsqueeze" | "Squeeze" | "Flatten" => self.reshape(node),
+            "Identity" | "Reshape" | "Unsqueeze" | "Squeeze" | "Flatten" => self.reshape(node),
             "Transpose" => self.transpose(node),
             "Slice" => self.slice(node),
             "Split" => self.split(node),
@@ -210,13 +219,19 @@ impl<'a> Lowering<'a> {
             "DepthToSpace" => self.depth_to_space(node),
             "SpaceToDepth" => self.space_to_depth(node),
             "Add" => self.add(node),
+            "Sub" => self.subtract(node),
             "Mul" => self.multiply(node),
             "Relu" => self.clip(node, 0.0, f32::INFINITY),
             "Sigmoid" => self.sigmoid(node),
             "Concat" => self.concat(node),
             "Resize" => self.resize(node),
+            "Softmax" | "LogSoftmax" => self.softmax(node),
+            "LayerNormalization" => self.layer_norm(node),
+            "GroupNormalization" => self.group_norm(node),
             "Gemm" => self.gemm(node),
             "MatMul" => self.matmul(node),
+            "MatMulInteger" => self.matmul_integer(node),
+            "QLinearMatMul" => self.qlinear_matmul(node),
             "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceSumSquare" | "GlobalAveragePool"
             | "GlobalMaxPool" => self.fold(node),
             _ if self.function(node).is_some() => Ok(false),
@@ -247,13 +262,17 @@ impl<'a> Lowering<'a> {
     }
 
     /// An image with the ring that will be asked for, filled.
-    fn image_slot(&mut self, [channels, height, width]: [usize; 3], element: Element, border: u8) -> SlotId {
+    fn image_slot(&mut self, [channels, height, width]: [usize; 3], element: Element, border: Border) -> SlotId {
         let ring = self.rings.get(self.draft.slots.len()).copied().unwrap_or(0);
         let slot = self.slot(Slot::Image(Image { height, width, channels, element, ring, border }));
         if ring > 0 {
-            self.draft.steps.push(Step::Ring(slot));
+            self.draft.steps.push(Step::Ring(slot, border));
         }
         slot
+    }
+
+    fn float_slot(&mut self, size: [usize; 3]) -> SlotId {
+        self.image_slot(size, Element::Float, Border::Byte(0))
     }
 
     /// Has the image get a ring that wide, in the next trial if not in this one.
@@ -282,7 +301,7 @@ impl<'a> Lowering<'a> {
     fn destination(&mut self, name: &str, shape: &[usize]) -> (Place, Form) {
         match *shape {
             [1, channels, height, width] if height * width > 1 && self.is_wanted_as_image(name, channels) => {
-                let slot = self.image_slot([channels, height, width], Element::Float, 0);
+                let slot = self.float_slot([channels, height, width]);
                 let real = Form::Real(Rc::new(self.plain(slot)), shape.to_vec());
                 (Place::image(slot, &self.image(slot), f32::datum_type(), Order::Planes), real)
             }
@@ -330,7 +349,7 @@ impl<'a> Lowering<'a> {
                 if place.datum_type != f32::datum_type() || height * width == 1 {
                     return None;
                 }
-                let slot = self.image_slot([channels, height, width], Element::Float, 0);
+                let slot = self.float_slot([channels, height, width]);
                 let image = Place::image(slot, &self.image(slot), place.datum_type, Order::Planes);
                 self.copy(&place, &image)?;
                 let real = Rc::new(self.plain(slot));
@@ -346,7 +365,7 @@ impl<'a> Lowering<'a> {
                 self.tensor(name).ok()?;
                 self.real(name)
             }
-            Form::Int8(_) | Form::Weights { .. } => None,
+            Form::Int8(_) | Form::Weights(_) | Form::Whole(_) => None,
         }
     }
 
@@ -372,21 +391,20 @@ impl<'a> Lowering<'a> {
         };
         let place = match form {
             Form::Tensor(place) => return Ok(place),
-            Form::Weights { shape, .. } => {
+            Form::Weights(weights) => {
                 // Another operator than a planned one wants them as floats.
-                let values = self.float_weights(name).ok_or("weights that are no floats")?;
-                let place = self.tensor_slot(f32::datum_type(), shape);
-                self.write_constant(values, &place).ok_or("too many axes")?;
+                let place = self.tensor_slot(f32::datum_type(), weights.shape.clone());
+                self.write_constant(weights.floats(), &place).ok_or("too many axes")?;
                 place
             }
             Form::Int8(Cells { image, unsigned, order, shape }) => {
                 let datum_type = if unsigned { u8::datum_type() } else { i8::datum_type() };
                 let from = Place::image(image, &self.image(image), datum_type, order);
                 let to = self.tensor_slot(datum_type, shape);
-                let flip = if unsigned { FLIP ^ 0x80 } else { FLIP };
-                self.copy_flipped(&from, &to, flip).ok_or("too many axes")?;
+                self.copy_flipped(&from, &to, dynamic::flip(unsigned)).ok_or("too many axes")?;
                 to
             }
+            Form::Whole(sums) => self.end_whole(&sums)?,
             Form::Sums(sums) => {
                 let real = self.end_float(&sums);
                 return self.view_of(&real, name, &sums.dims);

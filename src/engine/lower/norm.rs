@@ -32,6 +32,38 @@ impl Lowering<'_> {
         self.set(node, Form::Real(Rc::new(normalized), shape))
     }
 
+    /// Of one image. Before operator set 21, gain and offset are by group.
+    pub(super) fn group_norm(&mut self, node: &Node) -> Found {
+        let (Some(input), Some(gain), Some(offset)) = (node.input(0), node.input(1), node.input(2)) else {
+            return Err("has no input, scale or bias".into());
+        };
+        if !self.forms.contains_key(input) {
+            return Ok(false);
+        }
+        let Some(real) = self.real(input) else { return Ok(false) };
+        let groups = usize::try_from(node.int("num_groups", 0)).unwrap_or(0);
+        if groups == 0 || !real.channels().is_multiple_of(groups) {
+            return Err(format!("num_groups should divide {} channels", real.channels()));
+        }
+        let epsilon = node.float("epsilon", 1e-5);
+        let by_group = self.graph.opset() < 21;
+        let count = if by_group { groups } else { real.channels() };
+        let [Some(gain), Some(offset)] = [gain, offset].map(|name| self.constant_floats(name)) else {
+            return Ok(false);
+        };
+        if [&gain, &offset].iter().any(|values| values.len() != count) {
+            return Err(format!("scale and bias should have {count} elements"));
+        }
+        let (gain, offset) = (Vector::Constant(gain), Vector::Constant(offset));
+        if by_group {
+            let real = self.normalized(&real, groups, epsilon, gain, offset);
+            return self.set_real(node, real);
+        }
+        let by = |value: f32| Vector::Constant(vec![value; groups]);
+        let real = self.normalized(&real, groups, epsilon, by(1.0), by(0.0));
+        self.set_affine(node, &real, Some(gain), Some(offset))
+    }
+
     fn normalized(&mut self, real: &Real, groups: usize, epsilon: f32, gain: Vector, offset: Vector) -> Real {
         let int8 = real
             .pieces

@@ -1,11 +1,10 @@
 //! MaxPool and AveragePool.
 
-use super::real::Piece;
 use super::{Cells, Form, Found, Lowering};
 use crate::engine::kernel::pool::Shape;
 use crate::engine::onnx::Node;
 use crate::engine::plan::pool::{Kind, Pool};
-use crate::engine::plan::slot::{Element, SlotId};
+use crate::engine::plan::slot::{Border, Element, SlotId};
 use crate::engine::plan::step::Step;
 
 impl Lowering<'_> {
@@ -31,24 +30,20 @@ impl Lowering<'_> {
             return self.set(node, Form::Int8(Cells { image, shape, ..cells }));
         }
         let Some(real) = self.real(input) else { return Ok(false) };
-        if let [Piece { grid: Some(grid), terms, up: 0, .. }] = &real.pieces[..]
-            && is_largest
-            && real.is_linear()
-        {
+        if let (true, Some((image, grid))) = (is_largest, real.cells()) {
             // The largest of quantized cells is one of them.
-            let (image, border) = (terms[0].image, self.image(terms[0].image).border);
+            let border = self.image(image).border;
             let Some(output) = self.pooled(node, kind, image, [height, width], border) else { return Ok(false) };
-            let real =
-                self.dequantized(output, super::quantize::Grid { scale: grid.0, zero_point: grid.1, unsigned: false });
+            let real = self.dequantized(output, grid);
             return self.set_real(node, real);
         }
         let image = self.written(&real);
-        let Some(output) = self.pooled(node, kind, image, [height, width], 0) else { return Ok(false) };
+        let Some(output) = self.pooled(node, kind, image, [height, width], Border::Byte(0)) else { return Ok(false) };
         let real = self.plain(output);
         self.set_real(node, real)
     }
 
-    fn pooled(&mut self, node: &Node, kind: Kind, input: SlotId, size: [usize; 2], border: u8) -> Option<SlotId> {
+    fn pooled(&mut self, node: &Node, kind: Kind, input: SlotId, size: [usize; 2], border: Border) -> Option<SlotId> {
         let from = self.image(input);
         let taps: [usize; 2] = node
             .ints("kernel_shape")?

@@ -1,4 +1,4 @@
-//! Products of float matrices: Gemm and MatMul.
+//! Products of matrices: Gemm and MatMul of floats, and those of integers where both are computed.
 
 use super::place::{Place, dense};
 use super::{Form, Found, Lowering};
@@ -47,7 +47,10 @@ impl Lowering<'_> {
         ) else {
             return Ok(false);
         };
-        self.product(node, a, b, bias)
+        match self.product(node, a, b, Some(bias))? {
+            Some(place) => self.set(node, Form::Tensor(place)),
+            None => Ok(false),
+        }
     }
 
     pub(super) fn matmul(&mut self, node: &Node) -> Found {
@@ -58,30 +61,102 @@ impl Lowering<'_> {
         let (Some(a), Some(b)) = (self.matrix(a, false, 1.0, false)?, self.matrix(b, false, 1.0, true)?) else {
             return Ok(false);
         };
-        self.product(node, a, b, Vec::new())
+        match self.product(node, a, b, Some(Vec::new()))? {
+            Some(place) => self.set(node, Form::Tensor(place)),
+            None => Ok(false),
+        }
     }
 
-    fn product(&mut self, node: &Node, mut a: Matrix, b: Matrix, bias: Vec<f32>) -> Found {
+    /// The product of two matrices of 8 bits, without their zero points, in 32 bits.
+    pub(super) fn whole_product(
+        &mut self,
+        node: &Node,
+        names: [&str; 2],
+        zeros: [Option<&str>; 2],
+    ) -> Result<Option<Place>, String> {
+        let [a, b] = names;
+        let (Some(a), Some(b)) = (self.whole_matrix(a, zeros[0], false)?, self.whole_matrix(b, zeros[1], true)?) else {
+            return Ok(None);
+        };
+        self.product(node, a, b, None)
+    }
+
+    /// The last two axes of `name` without their zero point, or one for each row, on the right for each column.
+    fn whole_matrix(&mut self, name: &str, zero: Option<&str>, right: bool) -> Result<Option<Matrix>, String> {
+        let mut shape = self.shape(name).ok_or("its shape is not known")?.to_vec();
+        // A vector is a row on the left and a column on the right.
+        let is_vector = shape.len() == 1;
+        if is_vector {
+            shape.insert(usize::from(right), 1);
+        }
+        let &[ref outer @ .., rows, columns] = &shape[..] else { return Ok(None) };
+        let batch: usize = outer.iter().product();
+        let own = if right { columns } else { rows };
+        let zero = match zero {
+            None => None,
+            Some(zero) if self.type_of(zero) != self.type_of(name) => {
+                return Err(format!("the types of {name:?} and its zero point differ"));
+            }
+            Some(zero) => {
+                let of = self.shape(zero).unwrap_or(&[]).to_vec();
+                let count: usize = of.iter().product();
+                if count != 1 && count != own {
+                    return Err(format!("zero points of the shape {of:?} for {shape:?}"));
+                }
+                let Some((typed, strides)) = self.typed(zero, &of)? else { return Ok(None) };
+                let stride = (of.iter().zip(strides)).find(|&(&size, _)| size > 1).map_or(0, |(_, stride)| stride);
+                let mut strides = vec![0; shape.len()];
+                strides[shape.len() - if right { 1 } else { 2 }] = stride;
+                Some((typed, if is_vector { vec![0] } else { strides }))
+            }
+        };
+        if batch * rows * columns == 0 {
+            return Ok(None);
+        }
+        let pitch = if right { columns.next_multiple_of(COLUMNS) } else { columns };
+        let whole = self.tensor_slot(i32::datum_type(), vec![batch, rows, pitch]);
+        let mut to = Place { strides: pitched(&shape, pitch), shape, ..whole.clone() };
+        if is_vector {
+            let axis = usize::from(!right);
+            (to.shape, to.strides) = (vec![to.shape[axis]], vec![to.strides[axis]]);
+        }
+        if !self.write_whole(name, zero, &to)? {
+            return Ok(None);
+        }
+        let source = Source::Slot { slot: whole.slot, at: 0 };
+        Ok(Some(Matrix { source, rows, columns, strides: [pitch, 1], batch, step: rows * pitch }))
+    }
+
+    /// The product of floats with a bias for each column or none, or of whole numbers.
+    fn product(
+        &mut self,
+        node: &Node,
+        mut a: Matrix,
+        b: Matrix,
+        bias: Option<Vec<f32>>,
+    ) -> Result<Option<Place>, String> {
         let shape = self.shape(node.output()).ok_or("its shape is not known")?.to_vec();
         if b.batch == 1 && a.batch > 1 && a.step == a.rows * a.strides[0] {
             (a.rows, a.batch) = (a.rows * a.batch, 1);
         }
         if a.columns != b.rows || (a.batch != b.batch && a.batch != 1 && b.batch != 1) {
-            return Ok(false);
+            return Ok(None);
         }
         let batch = a.batch.max(b.batch);
-        let to = self.tensor_slot(f32::datum_type(), shape);
+        let whole = bias.is_none();
+        let to = self.tensor_slot(if whole { i32::datum_type() } else { f32::datum_type() }, shape);
         if to.len() != batch * a.rows * b.columns {
-            return Ok(false);
+            return Ok(None);
         }
         let shape =
             Shape { rows: a.rows, columns: b.columns, depth: a.columns, a: a.strides, b: b.strides[0], y: b.columns };
-        self.macs.float += (to.len() * a.columns) as u64;
+        *(if whole { &mut self.macs.int8 } else { &mut self.macs.float }) += (to.len() * a.columns) as u64;
         let step_of = |of: &Matrix| if of.batch == 1 { 0 } else { of.step };
         let steps = [step_of(&a), step_of(&b), a.rows * b.columns];
-        let step = Product { shape, a: a.source, b: b.source, bias, batch, steps, output: to.slot };
+        let bias = bias.unwrap_or_default();
+        let step = Product { shape, whole, a: a.source, b: b.source, bias, batch, steps, output: to.slot };
         self.draft.steps.push(Step::Tensor(Box::new(TensorStep::Product(step))));
-        self.set(node, Form::Tensor(to))
+        Ok(Some(to))
     }
 
     /// The last two axes of `name`, times `factor`. On the right its columns lie end to end, with some more to read behind the last row.

@@ -2,12 +2,11 @@
 
 use super::place::Place;
 use super::real::{Order, Piece, Real};
-use super::view::axis_of;
 use super::{Cells, Form, Found, Lowering};
 use crate::engine::kernel::pointwise::Activation;
 use crate::engine::kernel::store;
 use crate::engine::onnx::Node;
-use crate::engine::plan::slot::{Element, Image, SlotId, Vector};
+use crate::engine::plan::slot::{Border, Element, Image, SlotId, Vector};
 use crate::engine::plan::step::{Addend, Quantize};
 use std::rc::Rc;
 use tract_onnx::prelude::*;
@@ -27,7 +26,7 @@ impl Grid {
 }
 
 /// Channels, height and width of the image that holds a tensor, and in what order: an image, or rows of what is last.
-fn size_of(shape: &[usize]) -> Option<([usize; 3], Order)> {
+pub(super) fn size_of(shape: &[usize]) -> Option<([usize; 3], Order)> {
     match *shape {
         [1, channels, height, width] => Some(([channels, height, width], Order::Planes)),
         [ref rows @ .., channels] if channels > 0 => {
@@ -111,17 +110,16 @@ impl Lowering<'_> {
                     false => Ok(false),
                 }
             }
-            Some(Form::Int8(_) | Form::Weights { .. }) | None => Ok(false),
+            Some(Form::Int8(_) | Form::Weights(_) | Form::Whole(_)) | None => Ok(false),
         }
     }
 
     /// A real in the cells of a grid: as it is, or written.
     fn quantized(&mut self, real: &Real, grid: Grid) -> SlotId {
-        if let [Piece { grid: Some((scale, zero_point)), terms, up: 0, .. }] = &real.pieces[..]
-            && real.is_linear()
-            && (*scale, *zero_point) == (grid.scale, grid.zero_point)
+        if let Some((image, own)) = real.cells()
+            && (own.scale, own.zero_point) == (grid.scale, grid.zero_point)
         {
-            return terms[0].image;
+            return image;
         }
         let image = self.int8_slot([real.channels(), real.height, real.width], grid.zero_point);
         self.pointwise(real, image, 0, Some(grid.quantize()));
@@ -162,13 +160,13 @@ impl Lowering<'_> {
     }
 
     pub(super) fn int8_slot(&mut self, size: [usize; 3], zero_point: i32) -> SlotId {
-        self.image_slot(size, Element::Int8, store(zero_point))
+        self.image_slot(size, Element::Int8, Border::Byte(store(zero_point)))
     }
 
     pub(super) fn dequantize(&mut self, node: &Node) -> Found {
         let input = node.input(0).ok_or("has no input")?;
         if self.constants.contains_key(input) {
-            return self.weights(node, input);
+            return self.dequantized_weights(node, input);
         }
         let Some(Form::Int8(cells)) = self.forms.get(input).cloned() else { return Ok(false) };
         let Some(mut grid) = self.grid(node.input(1), node.input(2))? else { return Ok(false) };
@@ -180,7 +178,7 @@ impl Lowering<'_> {
         }
         let mut real = Real { order: cells.order, ..self.dequantized(cells.image, grid) };
         // Its ring holds what was zero when it was written.
-        if self.image(cells.image).border != store(grid.zero_point) {
+        if self.image(cells.image).border != Border::Byte(store(grid.zero_point)) {
             real.pieces.iter_mut().for_each(|piece| piece.grid = None);
         }
         self.set(node, Form::Real(Rc::new(real), cells.shape))
@@ -191,28 +189,9 @@ impl Lowering<'_> {
         let factor = Vector::Constant(vec![grid.scale; size.channels]);
         let bias = Vector::Constant(vec![-grid.scale * grid.zero_point as f32; size.channels]);
         let terms = vec![Addend { image, channel: 0, factor }];
-        let pieces = vec![Piece { terms, bias, up: 0, grid: Some((grid.scale, grid.zero_point)) }];
+        let pieces = vec![Piece { terms, bias, up: 0, grid: Some(grid) }];
         let (height, width) = (size.height, size.width);
         Real { order: Order::Planes, height, width, pieces, activation: Activation::Linear, sigmoid_of: None }
-    }
-
-    /// Weights with one scale, or one for each output channel, and zero points of 0.
-    fn weights(&mut self, node: &Node, input: &str) -> Found {
-        let Some((values, unsigned)) = self.constant_int8(input) else { return Ok(false) };
-        let shape = self.shape(input).unwrap_or(&[]).to_vec();
-        let scale = node.input(1).and_then(|name| self.constant_floats(name)).ok_or("its scale is not constant")?;
-        scale.iter().try_for_each(|&scale| check_scale(scale))?;
-        let zero = match node.input(2) {
-            None => !unsigned,
-            Some(name) => self.constant_int8(name).is_some_and(|(zeros, _)| zeros.iter().all(|&zero| zero == 0)),
-        };
-        // One scale lies along every axis.
-        let axis = if scale.len() == 1 { 0 } else { axis_of(node.int("axis", 1), shape.len()).unwrap_or(0) };
-        let by_block = node.int("block_size", 0) != 0;
-        if by_block || !zero || (scale.len() != 1 && scale.len() != shape[axis]) {
-            return Ok(false);
-        }
-        self.set(node, Form::Weights { values: Rc::new(values), scale: Rc::new(scale), axis, shape })
     }
 }
 

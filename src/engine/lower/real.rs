@@ -3,8 +3,9 @@
 //! A lowering hands them from node to node and writes them only where a convolution or an output needs them. So dequantization,
 //! residual sums, normalization, modulation, activation, upsampling, concatenation and quantization become one pass over memory.
 
+use super::quantize::Grid;
 use crate::engine::kernel::pointwise::{Activation, TERMS};
-use crate::engine::plan::slot::Vector;
+use crate::engine::plan::slot::{SlotId, Vector};
 use crate::engine::plan::step::Addend;
 use std::rc::Rc;
 
@@ -15,8 +16,8 @@ pub struct Piece {
     pub bias: Vector,
     /// 1 where its images are to be read as if rows and columns stood twice.
     pub up: u32,
-    /// Set where it is one whole int8 image, dequantized: scale and zero point.
-    pub grid: Option<(f32, i32)>,
+    /// Set where it is one whole int8 image, dequantized.
+    pub grid: Option<Grid>,
 }
 
 impl Piece {
@@ -73,6 +74,18 @@ impl Real {
 
     pub fn is_linear(&self) -> bool {
         self.activation == Activation::Linear
+    }
+
+    /// The int8 image that this is dequantized, with its grid, if it is one and nothing else.
+    pub fn cells(&self) -> Option<(SlotId, Grid)> {
+        match &self.pieces[..] {
+            [Piece { grid: Some(grid), terms, up: 0, .. }] if self.is_linear() => Some((terms[0].image, *grid)),
+            _ => None,
+        }
+    }
+
+    pub fn is_as_large(&self, other: &Real) -> bool {
+        (self.channels(), self.height, self.width) == (other.channels(), other.height, other.width)
     }
 
     /// Both, cut where either is.

@@ -1,9 +1,12 @@
 //! Small networks, planned and run, beside the same file run by tract in f32.
 
+mod integers;
+
 use super::super::{Bound, Model, Planned};
 use crate::engine::kernel::Isa;
 use crate::engine::kernel::testing::Random;
 use crate::engine::plan::Machine;
+use half::f16;
 use std::path::Path;
 use tract_onnx::pb;
 use tract_onnx::pb::tensor_proto::DataType;
@@ -333,4 +336,87 @@ fn functions_between_int8_images_are_looked_up() {
     let same = steps.iter().filter(|&&step| step < 0.5).count();
     assert!(steps.iter().all(|&step| step < 1.5), "{:?}", steps.iter().copied().fold(0.0, f32::max));
     assert!(same * 100 >= steps.len() * 99, "{same} of {}", steps.len());
+}
+
+#[test]
+fn differences_are_sums_of_images() {
+    let (mut file, mut random) = (Writer::default(), Random::new(12));
+    let writer = &mut file;
+    writer.graph.input = Writer::ports(&["x"], &SHAPE);
+    let x = writer.quantized("x", X, 3);
+    let first = writer.conv(&mut random, &x, X, 7, 5, 1);
+    let second = writer.conv(&mut random, &x, X, 7, 5, 1);
+    // Computed from the input: a number for each channel that is known only when it runs.
+    let mean = writer.node("GlobalAveragePool", &[&first], vec![]);
+    let between = writer.node("Sub", &[&first, &second], vec![]);
+    let less = writer.node("Sub", &[&between, &mean], vec![]);
+    let ones = writer.floats(&[1, 5, 1, 1], &[1.0, 2.0, 3.0, 4.0, 5.0]);
+    let from_ones = writer.node("Sub", &[&ones, &second], vec![]);
+    let all = writer.node("Sub", &[&less, &from_ones], vec![]);
+    writer.graph.output = Writer::ports(&[&all], &[1, 5, 12, 20]);
+    let file = file.file();
+    let (planned, ours) = planned(&file, Isa::best());
+    assert_eq!(planned.fallbacks(), []);
+    // The mean's image is written, and the output.
+    let written = planned.plan().steps().iter().filter(|step| step.name() == "pointwise").count();
+    assert!(written <= 2, "{written}");
+    for (a, b) in ours.iter().zip(by_tract(&file)) {
+        assert!((a - b).abs() <= CONV * 1e-3, "{a}, {b}");
+    }
+}
+
+/// A float network with its floats rounded to 16 bits: kept in 32, or in 16, where input and output are float16 too and the input is cast once more.
+fn rounded(file: &[u8], kept: DataType) -> Vec<u8> {
+    use prost::Message;
+    let mut model = pb::ModelProto::decode(file).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    for tensor in graph.initializer.iter_mut().filter(|tensor| tensor.data_type == DataType::Float as i32) {
+        let floats = tensor.raw_data.as_chunks::<4>().0.iter().map(|&bytes| f16::from_f32(f32::from_le_bytes(bytes)));
+        tensor.raw_data = match kept {
+            DataType::Float16 => floats.flat_map(f16::to_le_bytes).collect(),
+            _ => floats.map(f16::to_f32).flat_map(f32::to_le_bytes).collect(),
+        };
+        tensor.data_type = kept as i32;
+    }
+    for port in graph.input.iter_mut().chain(&mut graph.output) {
+        if let Some(pb::type_proto::Value::TensorType(tensor)) = port.r#type.as_mut().unwrap().value.as_mut() {
+            tensor.elem_type = kept as i32;
+        }
+    }
+    graph.node.iter_mut().flat_map(|node| &mut node.input).filter(|name| *name == "x").for_each(|x| *x = "cast".into());
+    let to = pb::AttributeProto { name: "to".into(), i: kept as i64, ..ints("axis", &[0]) };
+    // Converters give a node the name of its input.
+    let cast = pb::NodeProto {
+        name: "x".into(),
+        op_type: "Cast".into(),
+        input: vec!["x".into()],
+        output: vec!["cast".into()],
+        attribute: vec![to],
+        ..Default::default()
+    };
+    graph.node.insert(0, cast);
+    model.encode_to_vec()
+}
+
+#[test]
+fn a_float16_unet_is_computed_in_32_bits_with_weights_of_16() {
+    let run = |kept, isa, input: &[u8]| {
+        let file = rounded(&unet(true), kept);
+        let machine = Machine::one_thread(isa);
+        let mut planned = Planned::from_bytes(Path::new("test.onnx"), &file, &machine, &Bound::default()).unwrap();
+        assert_eq!(planned.fallbacks(), []);
+        planned.plan_mut().input_bytes_mut(0).copy_from_slice(input);
+        planned.run().unwrap();
+        (planned.plan().output_bytes(0).to_vec(), planned.plan().weights_bytes())
+    };
+    let input: Vec<f16> = noise().into_iter().map(f16::from_f32).collect();
+    let halves: Vec<u8> = input.iter().flat_map(|of| of.to_le_bytes()).collect();
+    let floats: Vec<u8> = input.iter().flat_map(|of| of.to_f32().to_le_bytes()).collect();
+    for isa in Isa::available() {
+        let (full, full_bytes) = run(DataType::Float, isa, &floats);
+        let (half, half_bytes) = run(DataType::Float16, isa, &halves);
+        let full = full.as_chunks::<4>().0.iter().map(|&bytes| f16::from_f32(f32::from_le_bytes(bytes)));
+        assert_eq!(full.flat_map(f16::to_le_bytes).collect::<Vec<_>>(), half, "{isa}");
+        assert!(half_bytes * 100 < full_bytes * 52, "{isa}: {half_bytes} bytes of {full_bytes}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::place::Place;
 use super::quantize::Grid;
-use super::real::{Order, Piece, Real};
+use super::real::{Order, Real};
 use super::{Cells, Form, Found, Lowering};
 use crate::engine::onnx::Node;
 use std::rc::Rc;
@@ -200,11 +200,10 @@ impl Lowering<'_> {
     /// Input 0: the stored cells of an image that is dequantized here, with their grid, else floats.
     fn cells_or_view(&mut self, node: &Node) -> Result<Option<(Place, Option<Grid>)>, String> {
         if let Some(real) = node.input(0).and_then(|name| self.real(name))
-            && let [Piece { grid: Some((scale, zero_point)), terms, up: 0, .. }] = &real.pieces[..]
-            && real.is_linear()
+            && let Some((image, grid)) = real.cells()
         {
-            let place = Place::image(terms[0].image, &self.image(terms[0].image), u8::datum_type(), real.order);
-            return Ok(Some((place, Some(Grid { scale: *scale, zero_point: *zero_point, unsigned: false }))));
+            let place = Place::image(image, &self.image(image), u8::datum_type(), real.order);
+            return Ok(Some((place, Some(grid))));
         }
         Ok(self.view(node, 0)?.map(|place| (place, None)))
     }
@@ -247,7 +246,7 @@ impl Lowering<'_> {
             self.forms.contains_key(*name)
                 && self.graph.facts.get(*name).is_some_and(|fact| fact.datum_type == f32::datum_type())
         };
-        let is_weights = |name: &&str| matches!(self.forms.get(*name), Some(Form::Weights { .. }));
+        let is_weights = |name: &&str| matches!(self.forms.get(*name), Some(Form::Weights(_)));
         let is_quantized = !names.iter().any(is_weights)
             && self.only_reader(node.output()).is_some_and(|reader| reader.op() == "QuantizeLinear");
         if axis == 1 && is_image && is_quantized && names.iter().all(is_float_image) {

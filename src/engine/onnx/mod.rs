@@ -1,7 +1,9 @@
 //! The graph of an ONNX file as the lowering reads it: parsed by tract's front, checked, constants folded, shapes known.
 
+mod half;
 mod single;
 
+pub use half::computed;
 pub use single::Single;
 
 use std::collections::{HashMap, HashSet};
@@ -77,6 +79,8 @@ pub struct Graph {
     pub constants: HashMap<String, Arc<Tensor>>,
     /// Of everything that is not constant.
     pub facts: HashMap<String, Fact>,
+    /// Inputs and outputs that are float16 to the outside, and float32 in the graph.
+    pub halves: HashSet<String>,
     /// The operator sets that the file imports, and no graph.
     pub imports: pb::ModelProto,
 }
@@ -116,15 +120,20 @@ impl Graph {
             let value = Arc::new(constant(&tensor)?);
             constants.insert(tensor.name, value);
         }
-        let (mut inputs, mut facts) = (Vec::new(), HashMap::new());
+        let (mut inputs, mut facts, mut halves) = (Vec::new(), HashMap::new(), HashSet::new());
         for input in graph.input.iter().filter(|input| !constants.contains_key(&input.name)) {
-            facts.insert(input.name.clone(), declared(input, bound.facts.get(&input.name))?);
+            let Fact { datum_type, shape } = declared(input, bound.facts.get(&input.name))?;
+            if computed(datum_type) != datum_type {
+                halves.insert(input.name.clone());
+            }
+            facts.insert(input.name.clone(), Fact { datum_type: computed(datum_type), shape });
             inputs.push(input.name.clone());
         }
+        halves.extend(graph.output.iter().filter(|output| is_half(output)).map(|output| output.name.clone()));
         let outputs: Vec<String> = graph.output.iter().map(|output| output.name.clone()).collect();
         let imports =
             pb::ModelProto { ir_version: model.ir_version, opset_import: model.opset_import, ..Default::default() };
-        let mut read = Graph { nodes: Vec::new(), inputs, outputs, constants, facts, imports };
+        let mut read = Graph { nodes: Vec::new(), inputs, outputs, constants, facts, halves, imports };
         for proto in in_order(&graph, &read)? {
             read.add(proto)?;
         }
@@ -139,7 +148,8 @@ impl Graph {
 
     /// Folds the node into constants if its inputs are constant, else notes what it gives.
     fn add(&mut self, proto: &pb::NodeProto) -> Result<(), String> {
-        let node = Node { proto: proto.clone() };
+        let mut node = Node { proto: proto.clone() };
+        half::widen(&mut node.proto);
         let failed = |reason: String| format!("{}: {reason}", node.label());
         if proto.attribute.iter().any(|attribute| attribute.g.is_some() || !attribute.graphs.is_empty()) {
             return Err(failed("graphs inside of nodes (If, Loop, Scan) are not planned".into()));
@@ -163,7 +173,7 @@ impl Graph {
             }
             return Ok(());
         }
-        let facts = match self.linear_fact(&node) {
+        let facts = match self.own_fact(&node) {
             Some(fact) => vec![fact],
             None => single.facts().map_err(failed)?,
         };
@@ -182,8 +192,8 @@ impl Graph {
         Ok(())
     }
 
-    /// What QuantizeLinear and DequantizeLinear give, which tract knows for some types alone.
-    fn linear_fact(&self, node: &Node) -> Option<Fact> {
+    /// What QuantizeLinear and DequantizeLinear give, which tract knows for some types alone, and a transposed convolution to a given size.
+    fn own_fact(&self, node: &Node) -> Option<Fact> {
         let type_of = |index: usize| {
             let name = node.input(index)?;
             let constant = || self.constants.get(name).map(|value| value.datum_type());
@@ -194,9 +204,17 @@ impl Graph {
         let datum_type = match node.op() {
             "QuantizeLinear" => type_of(2).or(asked).unwrap_or(DatumType::U8),
             "DequantizeLinear" => asked.or(type_of(1))?,
+            "ConvTranspose" => {
+                let (x, weights, size) =
+                    (self.shape(node.input(0)?)?, self.shape(node.input(1)?)?, node.ints("output_shape")?);
+                let channels = weights.get(1)?.checked_mul(usize::try_from(node.int("group", 1)).ok()?)?;
+                let size: Option<Vec<usize>> = size.iter().map(|&side| usize::try_from(side).ok()).collect();
+                let shape = [vec![*x.first()?, channels], size.filter(|size| size.len() + 2 == x.len())?].concat();
+                return Some(Fact { datum_type: type_of(0)?, shape });
+            }
             _ => return None,
         };
-        Some(Fact { datum_type, shape: self.shape(node.input(0)?)?.to_vec() })
+        Some(Fact { datum_type: computed(datum_type), shape: self.shape(node.input(0)?)?.to_vec() })
     }
 
     /// What needs no operator to be known: shapes, and constants that pass through.
@@ -211,6 +229,12 @@ impl Graph {
             }
             _ => None,
         }
+    }
+
+    /// Version of ONNX's own operators.
+    pub fn opset(&self) -> i64 {
+        let own = |import: &&pb::OperatorSetIdProto| matches!(import.domain.as_str(), "" | "ai.onnx");
+        self.imports.opset_import.iter().find(own).map_or(1, |import| import.version)
     }
 
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
@@ -261,6 +285,15 @@ fn constant(tensor: &pb::TensorProto) -> Result<Tensor, String> {
         tract_onnx::tensor::load_tensor(&tract_onnx::data_resolver::MmapDataResolver, tensor, None)
     })
     .map_err(failed)
+}
+
+fn is_half(declared: &pb::ValueInfoProto) -> bool {
+    match declared.r#type.as_ref().and_then(|declared| declared.value.as_ref()) {
+        Some(pb::type_proto::Value::TensorType(tensor)) => {
+            tensor.elem_type == pb::tensor_proto::DataType::Float16 as i32
+        }
+        _ => false,
+    }
 }
 
 fn declared(input: &pb::ValueInfoProto, bound: Option<&Fact>) -> Result<Fact, String> {

@@ -1,6 +1,6 @@
 //! One node as a model of its own, for tract: to fold it, to learn its shapes, or to run it where the plan has no step for it.
 
-use super::{Fact, Graph, Node};
+use super::{Fact, Graph, Node, half};
 use crate::engine::model::guarded;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,12 +20,14 @@ impl Single {
     /// `constants` are the graph's, or what is left of them.
     pub fn new(node: &Node, graph: &Graph, constants: &HashMap<String, Arc<Tensor>>) -> Self {
         let mut inputs: Vec<String> = Vec::new();
-        let mut inner = pb::GraphProto { node: vec![node.proto.clone()], ..Default::default() };
+        let folds = node.proto.input.iter().all(|name| name.is_empty() || constants.contains_key(name));
+        // A node may have the name of one of its inputs: tract would take them for the same.
+        let proto = pb::NodeProto { name: String::new(), ..node.proto.clone() };
+        let mut inner = pb::GraphProto { node: vec![proto], ..Default::default() };
         for name in node.proto.input.iter().filter(|name| !name.is_empty()) {
             if let Some(value) = constants.get(name) {
-                // tract knows scales of 32 bits.
-                let value = match (node.op(), value.datum_type()) {
-                    ("QLinearMatMul", DatumType::F16) => {
+                let value = match value.datum_type() {
+                    DatumType::F16 if !(folds && half::moves(&node.proto)) => {
                         &value.cast_to::<f32>().map_or(value.clone(), |of| of.into_owned().into_arc_tensor())
                     }
                     _ => value,

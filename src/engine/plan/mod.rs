@@ -1,16 +1,20 @@
 //! A network as a flat list of steps over one arena: known to the byte before it runs, and the same at every run.
 
 pub mod arena;
+pub mod compensate;
 pub mod norm;
 pub mod pool;
 pub mod slot;
 pub mod step;
 pub mod tensor;
+mod timesteps;
+mod timing;
 #[cfg(feature = "onnx")]
 pub mod tract;
 
-use crate::engine::kernel::Isa;
+use crate::engine::kernel::shelf::Shelf;
 use crate::engine::kernel::threads::Threads;
+use crate::engine::kernel::{Isa, conv8, conv32, depthwise8};
 use arena::{Arena, Lease};
 use slot::{Slot, SlotId};
 use std::fmt;
@@ -18,6 +22,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use step::{Layout, Step};
+use timesteps::Timesteps;
+use timing::{Timing, timings};
 
 /// An input or an output of a plan, in the order of its shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +56,17 @@ impl Port {
 pub struct Machine {
     pub isa: Isa,
     pub threads: Arc<Threads>,
+    /// Weights of the plans that were made for it and its clones.
+    pub shelves: Arc<Shelves>,
+}
+
+/// Where plans keep what they have in common.
+#[derive(Debug, Default)]
+pub struct Shelves {
+    pub(super) conv8: Shelf<conv8::Packed>,
+    pub(super) depthwise8: Shelf<depthwise8::Packed>,
+    pub(super) conv32: Shelf<conv32::Packed>,
+    pub(super) floats: Shelf<[f32]>,
 }
 
 impl Machine {
@@ -58,12 +75,16 @@ impl Machine {
     /// # Errors
     /// What the operating system says where it starts no more threads.
     pub fn new(threads: usize) -> std::io::Result<Self> {
-        Ok(Machine { isa: Isa::best(), threads: Arc::new(Threads::new(threads)?) })
+        Ok(Machine::with(Isa::best(), Threads::new(threads)?))
     }
 
     /// One thread with these instructions.
     pub fn one_thread(isa: Isa) -> Self {
-        Machine { isa, threads: Arc::new(Threads::one()) }
+        Machine::with(isa, Threads::one())
+    }
+
+    pub fn with(isa: Isa, threads: Threads) -> Self {
+        Machine { isa, threads: Arc::new(threads), shelves: Arc::default() }
     }
 
     fn layout<'a>(&'a self, slots: &'a [Slot], ranges: &'a [Range<usize>]) -> Layout<'a> {
@@ -82,6 +103,15 @@ pub struct Draft {
     pub outputs: Vec<Port>,
 }
 
+/// Which inputs are not new at every run, by name.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stays<'a> {
+    /// The same for several runs.
+    pub lasting: &'a [&'a str],
+    /// One of the few values of a schedule.
+    pub timestep: Option<&'a str>,
+}
+
 /// Ready to run.
 #[derive(Debug)]
 pub struct Plan {
@@ -91,6 +121,9 @@ pub struct Plan {
     steps: Vec<Step>,
     /// So many of them hang on lasting inputs alone.
     once: usize,
+    /// So many after those hang on the timestep alone.
+    timed: usize,
+    timesteps: Option<Timesteps>,
     labels: Vec<String>,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
@@ -100,17 +133,24 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Places every slot in the arena. Steps that hang on `lasting` inputs alone, those whose value stays for several runs, come first, and what
-    /// they leave for the others is kept.
-    pub fn new(draft: Draft, machine: Machine, lasting: &dyn Fn(&Port) -> bool) -> Self {
+    /// Places every slot in the arena. Steps that hang on lasting inputs alone come first, and what they leave for the others is kept; then those
+    /// that hang on the timestep alone.
+    pub fn new(draft: Draft, machine: Machine, stays: Stays<'_>) -> Self {
         let Draft { slots, steps, labels, inputs, outputs } = draft;
-        let changing = inputs.iter().filter(|input| !lasting(input)).map(|input| input.slot);
-        let again = again(&steps, slots.len(), changing);
-        let once = again.iter().filter(|&&again| !again).count();
+        let lasts = |input: &&Port| stays.lasting.contains(&input.name.as_str());
+        let timestep = inputs.iter().position(|input| stays.timestep == Some(&input.name));
+        let timestep_slot = timestep.map(|input| inputs[input].slot);
+        let (lasting, mut changing): (Vec<_>, Vec<_>) = inputs.iter().partition(lasts);
+        changing.retain(|input| Some(input.slot) != timestep_slot);
+        let slots_of = |ports: Vec<&Port>| ports.iter().map(|port| port.slot).collect::<Vec<_>>();
+        let timings = timings(&steps, slots.len(), &slots_of(lasting), timestep_slot, &slots_of(changing));
+        let [once, timed] =
+            [Timing::Once, Timing::Timestep].map(|timing| timings.iter().filter(|&&of| of == timing).count());
         let (mut steps, mut labels): (Vec<_>, Vec<_>) = (steps.into_iter().map(Some).collect(), labels);
         let mut order: Vec<usize> = (0..steps.len()).collect();
-        order.sort_by_key(|&index| again[index]);
-        let steps: Vec<Step> = order.iter().filter_map(|&index| steps[index].take()).collect();
+        order.sort_by_key(|&index| timings[index]);
+        let mut steps: Vec<Step> = order.iter().filter_map(|&index| steps[index].take()).collect();
+        steps.iter_mut().for_each(|step| step.share(&machine.shelves));
         let labels = order.iter().map(|&index| std::mem::take(&mut labels[index])).collect();
 
         let mut leases: Vec<Lease> =
@@ -127,16 +167,24 @@ impl Plan {
         outputs.iter().for_each(|output| touch(output.slot, steps.len()));
         // What is there once, and is read or added to again and again, stays.
         let input = |slot: SlotId| inputs.iter().find(|input| input.slot == slot);
+        let mut left = Vec::new();
         for (slot, lease) in leases.iter_mut().enumerate() {
-            let is_there = input(slot).map_or(lease.first < once, lasting);
+            let is_there = input(slot).map_or(lease.first < once, |input| lasts(&input));
             if is_there && lease.last >= once {
                 lease.last = steps.len();
+            }
+            // What is there for a timestep is put back all at once.
+            if !is_there && (once..once + timed).contains(&lease.first) && lease.last >= once + timed {
+                lease.first = once;
+                left.push(slot);
             }
         }
         let (offsets, bytes) = arena::place(&leases);
         let ranges = offsets.iter().zip(&slots).map(|(&from, slot)| from..from + slot.bytes()).collect();
         let scratch = vec![0; steps.iter().map(Step::scratch).max().unwrap_or(0) * machine.threads.count()];
-        Plan { machine, slots, ranges, steps, once, labels, inputs, outputs, arena: Arena::new(bytes), scratch }
+        let timesteps = timestep.map(|input| Timesteps::new(input, left));
+        let arena = Arena::new(bytes);
+        Plan { machine, slots, ranges, steps, once, timed, timesteps, labels, inputs, outputs, arena, scratch }
     }
 
     pub fn machine(&self) -> &Machine {
@@ -154,6 +202,11 @@ impl Plan {
     /// Steps at the beginning that hang on lasting inputs alone.
     pub fn once(&self) -> usize {
         self.once
+    }
+
+    /// Steps right after [those](Plan::once), which hang on the timestep alone.
+    pub fn timed(&self) -> usize {
+        self.timed
     }
 
     pub fn steps(&self) -> &[Step] {
@@ -179,9 +232,10 @@ impl Plan {
         self.steps.iter().map(Step::weights_bytes).sum()
     }
 
-    /// What a run writes to: the arena, and what threads need beside it.
+    /// What a run writes to: the arena, and what threads need beside it; and what is folded.
     pub fn arena_bytes(&self) -> usize {
-        self.arena.bytes().len() + size_of_val(&self.scratch[..])
+        let folded = self.timesteps.as_ref().map_or(0, Timesteps::bytes);
+        self.arena.bytes().len() + size_of_val(&self.scratch[..]) + folded
     }
 
     /// The bytes of input `index`, to be written before a run.
@@ -216,13 +270,31 @@ impl Plan {
         bytemuck::cast_slice(self.output_bytes(index))
     }
 
+    /// Computes what hangs on the timestep alone for one of a schedule: the plan's runs with that timestep find it. Nothing if no input is the
+    /// timestep.
+    ///
+    /// # Errors
+    /// What tract says of a step that it runs.
+    ///
+    /// # Panics
+    /// If the timestep has another size than the input, or that is no float32.
+    pub fn fold_timestep(&mut self, timestep: &[f32]) -> Result<(), String> {
+        let Some(input) = self.timesteps.as_ref().map(|timesteps| timesteps.input) else { return Ok(()) };
+        self.input_mut(input).copy_from_slice(timestep);
+        self.run_steps(self.once..self.once + self.timed)?;
+        if let Some(timesteps) = &mut self.timesteps {
+            timesteps.keep(bytemuck::cast_slice(timestep), self.arena.bytes(), &self.ranges);
+        }
+        Ok(())
+    }
+
     /// Runs every step on what the inputs hold; but for lasting ones, they hold nothing of use afterwards.
     ///
     /// # Errors
     /// What tract says of a step that it runs.
     pub fn run(&mut self) -> Result<(), String> {
-        let layout = self.machine.layout(&self.slots, &self.ranges);
-        self.steps.iter().try_for_each(|step| step.run(&layout, &mut self.arena, &mut self.scratch))
+        self.run_steps(0..self.once)?;
+        self.run_again()
     }
 
     /// Runs the steps that hang on other inputs than lasting ones, whose values are those of the run before.
@@ -230,8 +302,17 @@ impl Plan {
     /// # Errors
     /// As `run`.
     pub fn run_again(&mut self) -> Result<(), String> {
+        let is_folded = self.timesteps.as_ref().is_some_and(|timesteps| {
+            let port = &self.inputs[timesteps.input];
+            let from = self.ranges[port.slot].start + port.at;
+            timesteps.put_back(&(from..from + port.bytes), self.arena.bytes_mut(), &self.ranges)
+        });
+        self.run_steps(self.once + if is_folded { self.timed } else { 0 }..self.steps.len())
+    }
+
+    fn run_steps(&mut self, steps: Range<usize>) -> Result<(), String> {
         let layout = self.machine.layout(&self.slots, &self.ranges);
-        self.steps[self.once..].iter().try_for_each(|step| step.run(&layout, &mut self.arena, &mut self.scratch))
+        self.steps[steps].iter().try_for_each(|step| step.run(&layout, &mut self.arena, &mut self.scratch))
     }
 
     /// [`Plan::run`], which sets `times` to what each step took.
@@ -246,25 +327,5 @@ impl Plan {
             *time = start.elapsed();
             Ok(())
         })
-    }
-}
-
-/// For each step whether it has to run again when the inputs in the slots `changing` have changed.
-fn again(steps: &[Step], slots: usize, changing: impl Iterator<Item = SlotId>) -> Vec<bool> {
-    let (mut changes, mut again) = (vec![false; slots], vec![false; steps.len()]);
-    changing.for_each(|slot| changes[slot] = true);
-    // Several steps may write a slot: what one of them changes, a step before it may read again.
-    loop {
-        let mut settled = true;
-        for (step, again) in steps.iter().zip(&mut again) {
-            let mut now = step.completes() && changes[step.output()];
-            step.reads(&mut |slot| now |= changes[slot]);
-            settled &= now == *again;
-            *again |= now;
-            changes[step.output()] |= now;
-        }
-        if settled {
-            return again;
-        }
     }
 }

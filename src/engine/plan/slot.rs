@@ -35,8 +35,24 @@ pub struct Image {
     pub element: Element,
     /// Pixels on each side that convolutions read beyond the border.
     pub ring: usize,
-    /// The byte that the ring holds: the stored zero point, or 0 for floats.
-    pub border: u8,
+    /// What the ring holds.
+    pub border: Border,
+}
+
+/// What the ring of an image holds: the zero point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Border {
+    /// A byte: the stored cell, or 0 for floats.
+    Byte(u8),
+    Computed(Computed),
+}
+
+/// A cell that is known when the plan runs: byte `at` of a slot, which changed by `flip` is the stored cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Computed {
+    pub slot: SlotId,
+    pub at: usize,
+    pub flip: u8,
 }
 
 impl Image {

@@ -1,9 +1,11 @@
 //! The steps of a plan: what each reads, what it writes, and how it runs.
 
+use super::Shelves;
 use super::arena::{Arena, Rest};
+use super::compensate::Compensate;
 use super::norm::{FloatNorm, Moments, Norm};
 use super::pool::Pool;
-use super::slot::{Element, Image, Slot, SlotId, Vector};
+use super::slot::{Border, Computed, Element, Image, Slot, SlotId, Vector};
 use super::tensor::TensorStep;
 use crate::engine::kernel::conv::Shape;
 use crate::engine::kernel::conv8;
@@ -60,6 +62,11 @@ impl Layout<'_> {
         self.threads.rows(rows, GRAIN.div_ceil(macs.max(1)), (&mut own[origin..], pitch), scratch, work);
     }
 
+    /// The stored cell.
+    pub fn computed(&self, rest: &Rest<'_>, cell: Computed) -> u8 {
+        self.bytes(rest, cell.slot)[cell.at] ^ cell.flip
+    }
+
     pub fn vector<'a>(&self, rest: &Rest<'a>, vector: &'a Vector) -> &'a [f32] {
         match vector {
             Vector::Constant(values) => values,
@@ -85,7 +92,6 @@ pub struct Conv8 {
     /// Of the output.
     pub rows: usize,
     pub kernel: Kernel8,
-    pub scale: Vec<f32>,
     pub end: ConvEnd,
 }
 
@@ -112,7 +118,7 @@ impl Kernel8 {
     fn run(&self, cells: &[u8], rows: Range<usize>, epilogue: Epilogue<'_>, output: Output<'_>, scratch: &mut [i64]) {
         match self {
             Kernel8::Dense(shape, weights) => {
-                conv8::run_with(shape, weights, cells, rows, epilogue, output, bytemuck::cast_slice_mut(scratch));
+                conv8::run(shape, weights, cells, rows, epilogue, output, bytemuck::cast_slice_mut(scratch));
             }
             Kernel8::Depthwise(shape, weights) => depthwise8::run(shape, weights, cells, rows, epilogue, output),
         }
@@ -126,10 +132,54 @@ impl Kernel8 {
     }
 }
 
-#[derive(Debug)]
+/// What becomes of sums: see [`Epilogue`].
+#[derive(Debug, Clone)]
 pub enum ConvEnd {
-    Int8 { zero_point: i32, low: i32, high: i32 },
-    Float { bias: Vec<f32> },
+    Int8 { scale: Vec<f32>, zero_point: i32, low: i32, high: i32 },
+    Float { scale: Vec<f32>, bias: Vec<f32> },
+    Sums,
+}
+
+impl ConvEnd {
+    fn bytes(&self) -> usize {
+        match self {
+            ConvEnd::Int8 { scale, .. } => size_of_val(&scale[..]),
+            ConvEnd::Float { scale, bias } => size_of_val(&scale[..]) + size_of_val(&bias[..]),
+            ConvEnd::Sums => 0,
+        }
+    }
+
+    /// Has `work` compute all rows of an image, as [`Layout::rows`] does.
+    pub(super) fn rows(
+        &self,
+        layout: &Layout<'_>,
+        size: (usize, usize),
+        macs: usize,
+        (own, origin): (&mut [u8], usize),
+        scratch: &mut [i64],
+        work: impl Fn(Range<usize>, Epilogue<'_>, Output<'_>, &mut [i64]) + Sync,
+    ) {
+        match self {
+            ConvEnd::Int8 { scale, zero_point, low, high } => {
+                let epilogue = Epilogue::Int8 { scale, zero_point: *zero_point, low: *low, high: *high };
+                layout.rows(size, macs, (own, origin), scratch, |rows, own, scratch| {
+                    work(rows, epilogue, Output::Int8(own), scratch);
+                });
+            }
+            ConvEnd::Float { scale, bias } => {
+                let own: &mut [f32] = bytemuck::cast_slice_mut(own);
+                layout.rows(size, macs, (own, origin), scratch, |rows, own, scratch| {
+                    work(rows, Epilogue::Float { scale, bias }, Output::Float(own), scratch);
+                });
+            }
+            ConvEnd::Sums => {
+                let own: &mut [i32] = bytemuck::cast_slice_mut(own);
+                layout.rows(size, macs, (own, origin), scratch, |rows, own, scratch| {
+                    work(rows, Epilogue::Sums, Output::Sums(own), scratch);
+                });
+            }
+        }
+    }
 }
 
 /// A convolution of floats.
@@ -188,10 +238,11 @@ pub struct Affine {
 #[derive(Debug)]
 pub enum Step {
     Conv8(Box<Conv8>),
+    Compensate(Box<Compensate>),
     Conv32(Box<Conv32>),
     Pointwise(Box<Pointwise>),
-    /// Fills the ring of an image.
-    Ring(SlotId),
+    /// Fills the ring of an image with its border.
+    Ring(SlotId, Border),
     Moments(Box<Moments>),
     Norm(Box<Norm>),
     FloatNorm(Box<FloatNorm>),
@@ -207,9 +258,10 @@ impl Step {
     pub fn name(&self) -> &'static str {
         match self {
             Step::Conv8(_) => "conv int8",
+            Step::Compensate(_) => "compensate",
             Step::Conv32(_) => "conv f32",
             Step::Pointwise(_) => "pointwise",
-            Step::Ring(_) => "ring",
+            Step::Ring(..) => "ring",
             Step::Moments(_) => "moments",
             Step::Norm(_) => "norm",
             Step::FloatNorm(_) => "norm f32",
@@ -224,19 +276,34 @@ impl Step {
 
     pub fn weights_bytes(&self) -> usize {
         match self {
-            Step::Conv8(step) => step.kernel.bytes() + size_of_val(&step.scale[..]),
+            Step::Conv8(step) => step.kernel.bytes() + step.end.bytes(),
+            Step::Compensate(step) => step.bytes() + step.end.bytes(),
             Step::Conv32(step) => step.weights.bytes(),
             Step::Tensor(step) => step.weights_bytes(),
             _ => 0,
         }
     }
 
+    /// Keeps its weights once, where another step has the same.
+    pub fn share(&mut self, shelves: &Shelves) {
+        match self {
+            Step::Conv8(step) => match &mut step.kernel {
+                Kernel8::Dense(_, weights) => weights.share(&shelves.conv8),
+                Kernel8::Depthwise(_, weights) => weights.share(&shelves.depthwise8),
+            },
+            Step::Conv32(step) => step.weights.share(&shelves.conv32),
+            Step::Tensor(step) => step.share(&shelves.floats),
+            _ => {}
+        }
+    }
+
     pub fn output(&self) -> SlotId {
         match self {
             Step::Conv8(step) => step.output,
+            Step::Compensate(step) => step.output,
             Step::Conv32(step) => step.output,
             Step::Pointwise(step) => step.output,
-            Step::Ring(image) => *image,
+            Step::Ring(image, _) => *image,
             Step::Moments(step) => step.output,
             Step::Norm(step) => step.output,
             Step::FloatNorm(step) => step.output,
@@ -251,7 +318,7 @@ impl Step {
 
     /// Whether it only adds to what other steps write to its output: a ring, a sum.
     pub fn completes(&self) -> bool {
-        matches!(self, Step::Ring(_) | Step::Moments(_))
+        matches!(self, Step::Ring(..) | Step::Moments(_))
     }
 
     /// Calls `read` with each slot that the step reads.
@@ -263,13 +330,15 @@ impl Step {
         };
         match self {
             Step::Conv8(step) => read(step.input),
+            Step::Compensate(step) => step.reads(read),
             Step::Conv32(step) => read(step.input),
             Step::Pointwise(step) => {
                 step.terms.iter().for_each(|term| vector(&term.factor));
                 vector(&step.bias);
                 step.terms.iter().for_each(|term| read(term.image));
             }
-            Step::Ring(_) => {}
+            Step::Ring(_, Border::Computed(cell)) => read(cell.slot),
+            Step::Ring(_, Border::Byte(_)) => {}
             Step::Moments(step) => step.terms.iter().for_each(|(image, _)| read(*image)),
             Step::Norm(step) => {
                 step.vectors().for_each(vector);
@@ -294,6 +363,7 @@ impl Step {
     pub fn scratch(&self) -> usize {
         match self {
             Step::Conv8(step) => step.scratch(),
+            Step::Conv32(step) => step.weights.room().div_ceil(2),
             Step::Moments(step) => step.scratch(),
             Step::FloatNorm(step) => step.scratch(),
             _ => 0,
@@ -308,14 +378,19 @@ impl Step {
         let (rest, own) = arena.split(&layout.ranges[self.output()]);
         match self {
             Step::Conv8(step) => step.run(layout, &rest, own, scratch),
-            Step::Conv32(step) => step.run(layout, &rest, own),
+            Step::Compensate(step) => step.run(layout, &rest, own),
+            Step::Conv32(step) => step.run(layout, &rest, own, scratch),
             Step::Pointwise(step) => step.run(layout, &rest, own),
-            Step::Ring(image) => {
+            Step::Ring(image, border) => {
                 let image = layout.image(*image);
                 let (view, bytes) = (image.view(0, 0, 0), image.element.bytes());
                 let view = View { origin: view.origin * bytes, row: view.row * bytes, pixel: view.pixel * bytes };
-                let Image { height, width, ring, border, .. } = image;
-                ring::fill(own, &Ringed { height, width, ring, view }, 0..height, border);
+                let Image { height, width, ring, .. } = image;
+                let byte = match *border {
+                    Border::Byte(byte) => byte,
+                    Border::Computed(cell) => layout.computed(&rest, cell),
+                };
+                ring::fill(own, &Ringed { height, width, ring, view }, 0..height, byte);
             }
             Step::Moments(step) => step.run(layout, &rest, own, scratch),
             Step::Norm(step) => step.run(layout, &rest, own),
@@ -343,31 +418,21 @@ impl Conv8 {
         let cells = layout.bytes(rest, self.input);
         let shape = self.kernel.shape();
         let (size, macs) = ((self.rows, shape.output.row), self.kernel.macs_of_row());
-        match &self.end {
-            ConvEnd::Int8 { zero_point, low, high } => {
-                let epilogue = Epilogue::Int8 { scale: &self.scale, zero_point: *zero_point, low: *low, high: *high };
-                layout.rows(size, macs, (own, shape.output.origin), scratch, |rows, own, scratch| {
-                    self.kernel.run(cells, rows, epilogue, Output::Int8(own), scratch);
-                });
-            }
-            ConvEnd::Float { bias } => {
-                let epilogue = Epilogue::Float { scale: &self.scale, bias };
-                let own: &mut [f32] = bytemuck::cast_slice_mut(own);
-                layout.rows(size, macs, (own, shape.output.origin), scratch, |rows, own, scratch| {
-                    self.kernel.run(cells, rows, epilogue, Output::Float(own), scratch);
-                });
-            }
-        }
+        let own = (own, shape.output.origin);
+        self.end.rows(layout, size, macs, own, scratch, |rows, epilogue, output, scratch| {
+            self.kernel.run(cells, rows, epilogue, output, scratch);
+        });
     }
 }
 
 impl Conv32 {
-    fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8]) {
+    fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8], scratch: &mut [i64]) {
         let (cells, own) = (layout.floats(rest, self.input), bytemuck::cast_slice_mut::<_, f32>(own));
         let Shape { output, .. } = self.shape;
         let macs = FLOAT_MAC * self.shape.macs_of_row();
-        layout.rows((self.rows, output.row), macs, (own, output.origin), &mut [], |rows, own, _| {
-            conv32::run(&self.shape, &self.weights, cells, rows, self.bounds, own);
+        layout.rows((self.rows, output.row), macs, (own, output.origin), scratch, |rows, own, scratch| {
+            let room = &mut bytemuck::cast_slice_mut(scratch)[..self.weights.room()];
+            conv32::run(&self.shape, &self.weights, cells, rows, self.bounds, own, room);
         });
     }
 }

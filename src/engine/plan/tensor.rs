@@ -1,15 +1,17 @@
 //! Steps on tensors of any shape: elementwise formulas, reductions, products, copies.
 
 use super::arena::Rest;
-use super::slot::SlotId;
+use super::slot::{Computed, SlotId};
 use super::step::{CELL, FLOAT_MAC, Layout, Quantize};
+use crate::engine::kernel::load;
+use crate::engine::kernel::shelf::Shelf;
 use crate::engine::kernel::tensor::formula::Instruction;
 use crate::engine::kernel::tensor::linear::{Elements, Operand, Target};
 use crate::engine::kernel::tensor::walk::{AXES, Strided, Walk};
-use crate::engine::kernel::tensor::{copy, fold, linear, map, product};
+use crate::engine::kernel::tensor::{copy, fold, linear, map, product, range};
 use std::sync::Arc;
 
-/// Floats that a step reads, from element `at` on.
+/// Floats, or whole numbers as large, that a step reads, from element `at` on.
 #[derive(Debug, Clone)]
 pub enum Source {
     Constant(Arc<[f32]>),
@@ -25,9 +27,19 @@ impl Source {
     }
 
     fn floats<'a>(&'a self, layout: &Layout<'_>, rest: &Rest<'a>) -> (&'a [f32], usize) {
+        self.numbers(layout, rest)
+    }
+
+    fn numbers<'a, T: bytemuck::Pod>(&'a self, layout: &Layout<'_>, rest: &Rest<'a>) -> (&'a [T], usize) {
         match self {
-            Source::Constant(values) => (values, 0),
-            Source::Slot { slot, at } => (layout.floats(rest, *slot), *at),
+            Source::Constant(values) => (bytemuck::cast_slice(values), 0),
+            Source::Slot { slot, at } => (bytemuck::cast_slice(layout.bytes(rest, *slot)), *at),
+        }
+    }
+
+    fn share(&mut self, shelf: &Shelf<[f32]>) {
+        if let Source::Constant(values) = self {
+            shelf.share(values);
         }
     }
 
@@ -86,6 +98,8 @@ pub struct Map {
     pub at: usize,
     /// For int8 outputs.
     pub quantize: Option<Quantize>,
+    /// Takes the place of the zero point of `quantize`.
+    pub zero_point: Option<Computed>,
 }
 
 impl Map {
@@ -109,6 +123,7 @@ impl Map {
                 cut.run(layout, (own, self.at), |sizes, start, own| run(sizes, start, map::Target::Float(own)));
             }
             Some(Quantize { per_unit, zero_point, low, high }) => {
+                let zero_point = self.zero_point.map_or(zero_point, |cell| load(layout.computed(rest, cell)));
                 cut.run(layout, (own, self.at), |sizes, start, cells| {
                     run(sizes, start, map::Target::Int8 { cells, per_unit, zero_point, low, high });
                 });
@@ -143,10 +158,36 @@ impl Fold {
     }
 }
 
+/// The scale and the zero point of uint8 cells that hold all elements and 0, as DynamicQuantizeLinear has it: a float, and a byte behind it.
+#[derive(Debug)]
+pub struct Range {
+    pub walk: Walk,
+    pub source: Source,
+    pub output: SlotId,
+}
+
+impl Range {
+    /// Where the zero point is, in bytes.
+    pub const ZERO_POINT: usize = 4;
+    /// What both take, in whole floats.
+    pub const BYTES: usize = 8;
+
+    fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8]) {
+        let (cells, at) = self.source.floats(layout, rest);
+        let (low, high) =
+            range::run(layout.isa, &self.walk.sizes, Strided { cells, at, strides: &self.walk.strides[0] });
+        let scale = if low == high { 1.0 } else { (high - low) / 255.0 };
+        own[..4].copy_from_slice(&f32::to_ne_bytes(scale));
+        own[Range::ZERO_POINT] = (-low / scale).round_ties_even() as u8;
+    }
+}
+
 /// Products of matrices, one for each of `batch`.
 #[derive(Debug)]
 pub struct Product {
     pub shape: product::Shape,
+    /// Whether they are of 32-bit whole numbers, and not of floats. The bias is one of floats.
+    pub whole: bool,
     pub a: Source,
     pub b: Source,
     pub bias: Vec<f32>,
@@ -158,15 +199,25 @@ pub struct Product {
 
 impl Product {
     pub fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8]) {
-        let ((a, a_at), (b, b_at)) = (self.a.floats(layout, rest), self.b.floats(layout, rest));
-        let own: &mut [f32] = bytemuck::cast_slice_mut(own);
+        match self.whole {
+            true => self.each::<i32>(layout, rest, &[], own),
+            false => self.each(layout, rest, &self.bias, own),
+        }
+    }
+
+    fn each<T>(&self, layout: &Layout<'_>, rest: &Rest<'_>, bias: &[T], own: &mut [u8])
+    where
+        T: product::Number + bytemuck::Pod + Send + Sync,
+    {
+        let ((a, a_at), (b, b_at)) = (self.a.numbers::<T>(layout, rest), self.b.numbers::<T>(layout, rest));
+        let own: &mut [T] = bytemuck::cast_slice_mut(own);
         for index in 0..self.batch {
             let (a, b) = (&a[a_at + index * self.steps[0]..], &b[b_at + index * self.steps[1]..]);
             let shape = &self.shape;
             let macs = FLOAT_MAC * shape.columns * shape.depth;
             layout.rows((shape.rows, shape.y), macs, (own, index * self.steps[2]), &mut [], |rows, own, _| {
                 let part = product::Shape { rows: rows.len(), ..*shape };
-                product::run(layout.isa, &part, &a[rows.start * shape.a[0]..], b, &self.bias, own);
+                product::run(layout.isa, &part, &a[rows.start * shape.a[0]..], b, bias, own);
             });
         }
     }
@@ -281,7 +332,8 @@ impl Linear {
             Type::I8 => Target::I8(bytemuck::cast_slice_mut(own)),
             Type::U8 => Target::U8(own),
             Type::I16 => Target::I16(bytemuck::cast_slice_mut(own)),
-            Type::U16 | Type::I32 => Target::U16(bytemuck::cast_slice_mut(own)),
+            Type::U16 => Target::U16(bytemuck::cast_slice_mut(own)),
+            Type::I32 => Target::I32(bytemuck::cast_slice_mut(own)),
         };
         let [to, x, scale, rest_of @ ..] = &self.walk.strides[..] else { unreachable!("three operands at least") };
         let (x, scale) = (self.x.operand(layout, rest, x), self.scale.operand(layout, rest, scale));
@@ -294,6 +346,7 @@ impl Linear {
 #[derive(Debug)]
 pub enum TensorStep {
     Linear(Linear),
+    Range(Range),
     Map(Map),
     Fold(Fold),
     Product(Product),
@@ -304,6 +357,7 @@ impl TensorStep {
     pub fn name(&self) -> &'static str {
         match self {
             TensorStep::Linear(_) => "linear",
+            TensorStep::Range(_) => "range",
             TensorStep::Map(_) => "map",
             TensorStep::Fold(_) => "fold",
             TensorStep::Product(_) => "product",
@@ -314,16 +368,26 @@ impl TensorStep {
     pub fn weights_bytes(&self) -> usize {
         match self {
             TensorStep::Map(step) => step.sources.iter().map(Source::constant_bytes).sum(),
-            TensorStep::Linear(_) | TensorStep::Fold(_) | TensorStep::Copy(_) => 0,
+            TensorStep::Linear(_) | TensorStep::Range(_) | TensorStep::Fold(_) | TensorStep::Copy(_) => 0,
             TensorStep::Product(step) => {
                 step.a.constant_bytes() + step.b.constant_bytes() + size_of_val(&step.bias[..])
             }
         }
     }
 
+    /// Keeps its constants once, where another step has the same.
+    pub fn share(&mut self, shelf: &Shelf<[f32]>) {
+        match self {
+            TensorStep::Map(step) => step.sources.iter_mut().for_each(|source| source.share(shelf)),
+            TensorStep::Product(step) => [&mut step.a, &mut step.b].into_iter().for_each(|source| source.share(shelf)),
+            _ => {}
+        }
+    }
+
     pub fn output(&self) -> SlotId {
         match self {
             TensorStep::Linear(step) => step.output,
+            TensorStep::Range(step) => step.output,
             TensorStep::Map(step) => step.output,
             TensorStep::Fold(step) => step.output,
             TensorStep::Product(step) => step.output,
@@ -338,7 +402,11 @@ impl TensorStep {
                 let operands = [Some(&step.x), Some(&step.scale), step.zero_point.as_ref()];
                 operands.into_iter().flatten().filter_map(Typed::slot).for_each(read);
             }
-            TensorStep::Map(step) => step.sources.iter().for_each(source),
+            TensorStep::Range(step) => source(&step.source),
+            TensorStep::Map(step) => {
+                step.sources.iter().for_each(source);
+                step.zero_point.iter().for_each(|cell| read(cell.slot));
+            }
             TensorStep::Fold(step) => source(&step.source),
             TensorStep::Product(step) => [&step.a, &step.b].into_iter().for_each(source),
             TensorStep::Copy(step) => read(step.source),
@@ -348,6 +416,7 @@ impl TensorStep {
     pub fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8]) {
         match self {
             TensorStep::Linear(step) => step.run(layout, rest, own),
+            TensorStep::Range(step) => step.run(layout, rest, own),
             TensorStep::Map(step) => step.run(layout, rest, own),
             TensorStep::Fold(step) => step.run(layout, rest, own),
             TensorStep::Product(step) => step.run(layout, rest, own),

@@ -3,6 +3,8 @@
 //! acc[y, x, o] starts as bias[o], and becomes mul_add(w[o, ky, kx, c], cell[iy, ix, c], acc) for each ky, kx, c in that order, with
 //! iy = y · stride + ky · dilation, and ix alike, counted from the input view's origin.
 //! What lies behind the channels of a pixel need not be a number.
+//!
+//! Weights that are exact in 16 bits can be kept so: a block of them is widened when it is read, which changes no bit of what comes out.
 
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -13,7 +15,9 @@ mod x86;
 pub use super::conv::Shape;
 
 use super::Isa;
+use super::shelf::Shelf;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// What becomes of a sum: low if it isn't above low, high if it isn't below high; a sum that is no number becomes low.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,15 +30,16 @@ impl Bounds {
     pub const NONE: Bounds = Bounds { low: f32::NEG_INFINITY, high: f32::INFINITY };
 }
 
-/// Weights and bias in the order in which one instruction set reads them.
+/// Weights and bias.
 #[derive(Debug, Clone)]
-pub struct Weights(Packed);
+pub struct Weights(Arc<Packed>);
 
-#[derive(Debug, Clone)]
-enum Packed {
+/// In the order in which one instruction set reads them.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Packed {
     Scalar(scalar::Weights),
     #[cfg(target_arch = "x86_64")]
-    X86(Isa, x86::Weights),
+    X86(x86::Weights),
     #[cfg(target_arch = "aarch64")]
     Neon(neon::Weights),
 }
@@ -47,20 +52,47 @@ impl Weights {
     pub fn pack(isa: Isa, shape: &Shape, weights: &[f32], bias: &[f32]) -> Self {
         assert_eq!(weights.len(), shape.outputs * shape.taps[0] * shape.taps[1] * shape.depth);
         assert_eq!(bias.len(), shape.outputs);
-        Weights(match isa {
+        Weights(Arc::new(match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 | Isa::Avx512Vnni => Packed::X86(isa, x86::Weights::pack(isa, shape, weights, bias)),
+            Isa::Avx2 | Isa::Avx512Vnni => Packed::X86(x86::Weights::pack(isa, shape, weights, bias)),
             #[cfg(target_arch = "aarch64")]
             Isa::Neon | Isa::NeonDot => Packed::Neon(neon::Weights::pack(shape, weights, bias)),
             Isa::Scalar => Packed::Scalar(scalar::Weights::pack(weights, bias)),
-        })
+        }))
+    }
+
+    /// The same weights, kept in 16 bits; they have to be exact in them.
+    pub fn halved(self) -> Self {
+        Weights(Arc::new(match Arc::unwrap_or_clone(self.0) {
+            Packed::Scalar(weights) => Packed::Scalar(weights.halved()),
+            #[cfg(target_arch = "x86_64")]
+            Packed::X86(weights) => Packed::X86(weights.halved()),
+            #[cfg(target_arch = "aarch64")]
+            Packed::Neon(weights) => Packed::Neon(weights.halved()),
+        }))
+    }
+
+    /// Floats of the room that [`run`] wants to widen weights: none for those that are kept in 32 bits.
+    pub fn room(&self) -> usize {
+        match &*self.0 {
+            Packed::Scalar(weights) => weights.room(),
+            #[cfg(target_arch = "x86_64")]
+            Packed::X86(weights) => weights.room(),
+            #[cfg(target_arch = "aarch64")]
+            Packed::Neon(weights) => weights.room(),
+        }
+    }
+
+    /// Keeps them once, where others are equal.
+    pub fn share(&mut self, shelf: &Shelf<Packed>) {
+        shelf.share(&mut self.0);
     }
 
     pub fn bytes(&self) -> usize {
-        match &self.0 {
+        match &*self.0 {
             Packed::Scalar(weights) => weights.bytes(),
             #[cfg(target_arch = "x86_64")]
-            Packed::X86(_, weights) => weights.bytes(),
+            Packed::X86(weights) => weights.bytes(),
             #[cfg(target_arch = "aarch64")]
             Packed::Neon(weights) => weights.bytes(),
         }
@@ -68,20 +100,29 @@ impl Weights {
 }
 
 /// Computes the output rows `rows`. `output` starts with the first cell of row `rows.start`: the view's origin and the rows before are cut off.
+/// What `room` holds before and after means nothing.
 ///
 /// # Panics
-/// If a slice is too short for what the shape says.
-pub fn run(shape: &Shape, weights: &Weights, input: &[f32], rows: Range<usize>, bounds: Bounds, output: &mut [f32]) {
+/// If a slice is too short for what the shape says, or `room` for what the weights [want](Weights::room).
+pub fn run(
+    shape: &Shape,
+    weights: &Weights,
+    input: &[f32],
+    rows: Range<usize>,
+    bounds: Bounds,
+    output: &mut [f32],
+    room: &mut [f32],
+) {
     if shape.is_empty(&rows) {
         return;
     }
     shape.check(&rows, input.len(), output.len());
-    match &weights.0 {
-        Packed::Scalar(weights) => scalar::run(shape, weights, input, rows, bounds, output),
+    match &*weights.0 {
+        Packed::Scalar(weights) => scalar::run(shape, weights, input, rows, bounds, output, room),
         #[cfg(target_arch = "x86_64")]
-        Packed::X86(isa, weights) => x86::run(*isa, shape, weights, input, rows, bounds, output),
+        Packed::X86(weights) => x86::run(shape, weights, input, rows, bounds, output, room),
         #[cfg(target_arch = "aarch64")]
-        Packed::Neon(weights) => neon::run(shape, weights, input, rows, bounds, output),
+        Packed::Neon(weights) => neon::run(shape, weights, input, rows, bounds, output, room),
     }
 }
 
@@ -91,6 +132,7 @@ mod tests {
     use super::*;
     use crate::engine::kernel::testing::Random;
     use crate::engine::kernel::testing::conv::Conv;
+    use half::f16;
 
     /// Random weights and cells; what lies behind the channels is no number.
     struct Case {
@@ -110,17 +152,19 @@ mod tests {
             }
             Case {
                 conv,
-                weights: random.many(outputs * taps[0] * taps[1] * depth, |r| r.unit() - 0.5),
+                weights: random.many(outputs * taps[0] * taps[1] * depth, |r| f16::from_f32(r.unit() - 0.5).to_f32()),
                 bias: random.many(outputs, |r| r.unit() - 0.5),
                 input,
             }
         }
 
-        fn run(&self, isa: Isa, rows: Range<usize>, bounds: Bounds) -> Vec<u32> {
+        fn run(&self, isa: Isa, halved: bool, rows: Range<usize>, bounds: Bounds) -> Vec<u32> {
             let shape = &self.conv.shape;
             let weights = Weights::pack(isa, shape, &self.weights, &self.bias);
+            let weights = if halved { weights.halved() } else { weights };
+            let mut room = vec![f32::NAN; weights.room()];
             let cells = self.conv.output::<f32>(rows.start, |cells| {
-                run(shape, &weights, &self.input, rows, bounds, cells);
+                run(shape, &weights, &self.input, rows, bounds, cells, &mut room);
             });
             assert!(cells.iter().all(|cell| !cell.is_nan()));
             cells.into_iter().map(f32::to_bits).collect()
@@ -132,9 +176,10 @@ mod tests {
         }
 
         fn check_part(&self, rows: Range<usize>, bounds: Bounds) {
-            let expected = self.run(Isa::Scalar, rows.clone(), bounds);
-            for isa in Isa::available() {
-                assert_eq!(self.run(isa, rows.clone(), bounds), expected, "{isa} {:?}", self.conv);
+            let expected = self.run(Isa::Scalar, false, rows.clone(), bounds);
+            for (isa, halved) in Isa::available().into_iter().flat_map(|isa| [(isa, false), (isa, true)]) {
+                let found = self.run(isa, halved, rows.clone(), bounds);
+                assert_eq!(found, expected, "{isa} {halved} {:?}", self.conv);
             }
         }
     }
@@ -190,7 +235,7 @@ mod tests {
         for isa in Isa::available() {
             let weights = Weights::pack(isa, &shape, &[1.0, 1.0, 1.0, 1.0, 2.0, 0.0, 0.0, -0.5], &[0.25, 0.0]);
             let mut cells = [9.0; 8];
-            run(&shape, &weights, &input, 0..1, Bounds { low: -100.0, high: 3.0 }, &mut cells);
+            run(&shape, &weights, &input, 0..1, Bounds { low: -100.0, high: 3.0 }, &mut cells, &mut []);
             assert_eq!(cells, [2.25, 3.0, 9.0, 9.0, 3.0, 2.0, 9.0, 9.0], "{isa}");
         }
     }

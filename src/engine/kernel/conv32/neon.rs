@@ -5,6 +5,7 @@
 //! four pixels.
 
 use super::super::neon::{BLOCK, write};
+use super::super::stored::Stored;
 use super::super::walk::Walk;
 use super::{Bounds, Shape};
 use std::arch::aarch64::*;
@@ -14,14 +15,19 @@ use std::ops::Range;
 /// Channels of a register.
 const LANES: usize = 4;
 
+/// Pixels for which a block's weights are widened once, if they are kept in 16 bits: widening is little beside that.
+const WIDENED: usize = 128;
+
 /// Pixels of a wide tile and of a narrow one.
 const WIDE: usize = 8;
 const NARROW: usize = 4;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     /// By block, ky, kx, input channel, output; of the last block four outputs, if there are no more.
-    weights: Vec<f32>,
+    weights: Stored<f32>,
+    /// Weights of the first block: no other has more.
+    block: usize,
     /// By block; zeros behind the last output.
     bias: Vec<[f32; BLOCK]>,
 }
@@ -29,48 +35,68 @@ pub struct Weights {
 impl Weights {
     pub fn pack(shape: &Shape, weights: &[f32], bias: &[f32]) -> Self {
         let full = shape.taps[0] * shape.taps[1] * shape.depth;
-        let mut packed = Weights { weights: Vec::new(), bias: Vec::new() };
+        let (mut packed, mut biases) = (Vec::new(), Vec::new());
         for first in (0..shape.outputs).step_by(BLOCK) {
             let outputs = (shape.outputs - first).min(BLOCK);
             let or_zero = |o: usize, of: &dyn Fn(usize) -> f32| if o < outputs { of(first + o) } else { 0.0 };
             for at in 0..full {
                 let lanes = 0..outputs.next_multiple_of(LANES);
-                packed.weights.extend(lanes.map(|o| or_zero(o, &|o| weights[o * full + at])));
+                packed.extend(lanes.map(|o| or_zero(o, &|o| weights[o * full + at])));
             }
-            packed.bias.push(from_fn(|o| or_zero(o, &|o| bias[o])));
+            biases.push(from_fn(|o| or_zero(o, &|o| bias[o])));
         }
-        packed
+        let block = full * shape.outputs.next_multiple_of(LANES).min(BLOCK);
+        Weights { weights: Stored::Full(packed), block, bias: biases }
+    }
+
+    pub fn halved(self) -> Self {
+        Weights { weights: self.weights.halved(), ..self }
+    }
+
+    pub fn room(&self) -> usize {
+        self.weights.room(self.block)
     }
 
     pub fn bytes(&self) -> usize {
-        size_of_val(&self.weights[..]) + size_of_val(&self.bias[..])
+        self.weights.bytes() + size_of_val(&self.bias[..])
     }
 }
 
-pub fn run(shape: &Shape, weights: &Weights, input: &[f32], rows: Range<usize>, bounds: Bounds, output: &mut [f32]) {
+pub fn run(
+    shape: &Shape,
+    weights: &Weights,
+    input: &[f32],
+    rows: Range<usize>,
+    bounds: Bounds,
+    output: &mut [f32],
+    room: &mut [f32],
+) {
     let walk = Walk::new(shape);
-    // Blocks of outputs inside: the cells of a row stay in the caches for all of them.
-    for (at, y) in rows.enumerate() {
-        let cells = &input[shape.input.origin + y * shape.stride[0] * shape.input.row..];
-        for (block, (own, bias)) in weights.weights.chunks(walk.cells() * BLOCK).zip(&weights.bias).enumerate() {
-            let first = block * BLOCK;
-            let row = Row {
-                walk: &walk,
-                weights: own,
-                bias,
-                cells,
-                width: shape.width,
-                bounds,
-                outputs: (shape.outputs - first).min(BLOCK),
-                pixel: shape.output.pixel,
-            };
-            let to = &mut output[at * shape.output.row + first..];
-            // SAFETY: aarch64 has NEON.
-            unsafe {
-                if row.outputs > LANES {
-                    row.run::<2>(to);
-                } else {
-                    row.run::<1>(to);
+    let each = if room.is_empty() { 1 } else { WIDENED.div_ceil(shape.width) };
+    // Blocks of outputs inside: the cells of some rows stay in the caches for all of them.
+    for some in rows.clone().step_by(each) {
+        for (block, bias) in weights.bias.iter().enumerate() {
+            let (first, from) = (block * BLOCK, block * weights.block);
+            let own = weights.weights.get(from..(from + weights.block).min(weights.weights.len()), room);
+            for y in some..(some + each).min(rows.end) {
+                let row = Row {
+                    walk: &walk,
+                    weights: own,
+                    bias,
+                    cells: &input[shape.input.origin + y * shape.stride[0] * shape.input.row..],
+                    width: shape.width,
+                    bounds,
+                    outputs: (shape.outputs - first).min(BLOCK),
+                    pixel: shape.output.pixel,
+                };
+                let to = &mut output[(y - rows.start) * shape.output.row + first..];
+                // SAFETY: aarch64 has NEON.
+                unsafe {
+                    if row.outputs > LANES {
+                        row.run::<2>(to);
+                    } else {
+                        row.run::<1>(to);
+                    }
                 }
             }
         }

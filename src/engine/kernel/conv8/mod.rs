@@ -9,6 +9,8 @@
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+mod winograd;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -16,18 +18,21 @@ pub use super::conv::Shape;
 pub use super::epilogue::{Epilogue, Output};
 
 use super::Isa;
+use super::shelf::Shelf;
 use std::ops::Range;
+use std::sync::Arc;
 
-/// Weights and offsets in the order in which one instruction set reads them.
+/// Weights and offsets.
 #[derive(Debug, Clone)]
 pub struct Weights {
     isa: Isa,
     shape: Shape,
-    packed: Packed,
+    packed: Arc<Packed>,
 }
 
-#[derive(Debug, Clone)]
-enum Packed {
+/// In the order in which one instruction set reads them.
+#[derive(Debug, PartialEq)]
+pub enum Packed {
     Scalar(scalar::Weights),
     #[cfg(target_arch = "x86_64")]
     X86(x86::Weights),
@@ -37,41 +42,46 @@ enum Packed {
 
 impl Weights {
     /// `weights` in the order output channel, ky, kx, input channel, with `real` input channels (at most the shape's depth), and an `offset` for
-    /// each output channel.
+    /// each output channel. The image has `rows` output rows.
     ///
     /// # Panics
     /// If the lengths don't fit the shape.
-    pub fn pack(isa: Isa, shape: &Shape, real: usize, weights: &[i8], offset: &[i32]) -> Self {
+    pub fn pack(isa: Isa, shape: &Shape, rows: usize, real: usize, weights: &[i8], offset: &[i32]) -> Self {
         assert!(real <= shape.depth && shape.depth.is_multiple_of(4));
         assert_eq!(weights.len(), shape.outputs * shape.taps[0] * shape.taps[1] * real);
         assert_eq!(offset.len(), shape.outputs);
         let packed = match isa {
             Isa::Scalar => Packed::Scalar(scalar::Weights::pack(shape, real, weights, offset)),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 | Isa::Avx512Vnni => Packed::X86(x86::Weights::pack(isa, shape, real, weights, offset)),
+            Isa::Avx2 | Isa::Avx512Vnni => Packed::X86(x86::Weights::pack(isa, shape, rows, real, weights, offset)),
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon | Isa::NeonDot => Packed::Neon(neon::Weights::pack(isa, shape, real, weights, offset)),
+            Isa::Neon | Isa::NeonDot => Packed::Neon(neon::Weights::pack(isa, shape, rows, real, weights, offset)),
         };
-        Weights { isa, shape: *shape, packed }
+        Weights { isa, shape: *shape, packed: Arc::new(packed) }
     }
 
     pub fn isa(&self) -> Isa {
         self.isa
     }
 
-    /// Elements of scratch memory that [`run_with`] makes use of: some forms need room for what they transform.
+    /// Elements of scratch memory that [`run`] needs: some forms need room for what they transform.
     pub fn scratch(&self) -> usize {
-        match &self.packed {
+        match &*self.packed {
             Packed::Scalar(_) => 0,
             #[cfg(target_arch = "x86_64")]
-            Packed::X86(_) => 0,
+            Packed::X86(weights) => weights.scratch(),
             #[cfg(target_arch = "aarch64")]
             Packed::Neon(weights) => weights.scratch(),
         }
     }
 
+    /// Keeps them once, where others are equal.
+    pub fn share(&mut self, shelf: &Shelf<Packed>) {
+        shelf.share(&mut self.packed);
+    }
+
     pub fn bytes(&self) -> usize {
-        match &self.packed {
+        match &*self.packed {
             Packed::Scalar(weights) => weights.bytes(),
             #[cfg(target_arch = "x86_64")]
             Packed::X86(weights) => weights.bytes(),
@@ -81,28 +91,13 @@ impl Weights {
     }
 }
 
-/// Computes the output rows `rows`. The epilogue's slices have an element for each output channel.
+/// Computes the output rows `rows`. The epilogue's slices have an element for each output channel. What `scratch` holds before and after means
+/// nothing.
 ///
 /// # Panics
-/// If a slice is too short for what the shape says, or the weights were packed for another shape.
+/// If a slice is too short for what the shape, the rows that the weights were packed for, or [`Weights::scratch`] say, or the weights were packed
+/// for another shape.
 pub fn run(
-    shape: &Shape,
-    weights: &Weights,
-    input: &[u8],
-    rows: Range<usize>,
-    epilogue: Epilogue<'_>,
-    output: Output<'_>,
-) {
-    run_with(shape, weights, input, rows, epilogue, output, &mut []);
-}
-
-/// [`run`] with scratch memory, which may be faster and gives the same bits: [`Weights::scratch`] says how much is of use; less is no error. What
-/// it holds before and after means nothing.
-///
-/// # Panics
-/// As `run`.
-#[cfg_attr(not(target_arch = "aarch64"), expect(unused_variables))]
-pub fn run_with(
     shape: &Shape,
     weights: &Weights,
     input: &[u8],
@@ -117,10 +112,12 @@ pub fn run_with(
     }
     shape.check(&rows, input.len(), output.len());
     epilogue.check(shape.outputs, &output);
-    match &weights.packed {
+    match &*weights.packed {
         Packed::Scalar(weights) => scalar::run(shape, weights, input, rows, epilogue, output),
         #[cfg(target_arch = "x86_64")]
-        Packed::X86(packed) => x86::run(weights.isa, shape, packed, input, rows, epilogue, output),
+        Packed::X86(packed) => {
+            x86::run(weights.isa, shape, packed, input, rows, epilogue, output, scratch);
+        }
         #[cfg(target_arch = "aarch64")]
         Packed::Neon(packed) => neon::run(shape, packed, input, rows, epilogue, output, scratch),
     }
@@ -149,12 +146,12 @@ mod tests {
             Case { real, of: Case8::new(random, conv, conv.shape.taps[0] * conv.shape.taps[1] * real) }
         }
 
-        fn check(&self, scratch: bool) {
-            let Case8 { conv: Conv { shape, .. }, weights, offset, input, .. } = &self.of;
+        fn check(&self) {
+            let Case8 { conv: Conv { shape, rows: all, .. }, weights, offset, input, .. } = &self.of;
             self.of.check(|isa, rows, epilogue, output| {
-                let weights = Weights::pack(isa, shape, self.real, weights, offset);
-                let mut scratch = vec![-1; if scratch { weights.scratch() } else { 0 }];
-                run_with(shape, &weights, input, rows, epilogue, output, &mut scratch);
+                let weights = Weights::pack(isa, shape, *all, self.real, weights, offset);
+                let mut scratch = vec![-1; weights.scratch()];
+                run(shape, &weights, input, rows, epilogue, output, &mut scratch);
             });
         }
     }
@@ -166,7 +163,7 @@ mod tests {
             let taps = [1 + random.below(4), 1 + random.below(4)];
             let stride = [1 + random.below(3), 1 + random.below(3)];
             let (depth, outputs) = (4 * (1 + random.below(20)), 1 + random.below(70));
-            Case::new(&mut random, taps, stride, depth, outputs).check(random.below(2) == 0);
+            Case::new(&mut random, taps, stride, depth, outputs).check();
         }
     }
 
@@ -188,7 +185,7 @@ mod tests {
             (1, 1, 24, 144),
             (3, 2, 4, 32),
         ] {
-            Case::new(&mut random, [taps; 2], [stride; 2], depth, outputs).check(true);
+            Case::new(&mut random, [taps; 2], [stride; 2], depth, outputs).check();
         }
     }
 
@@ -199,7 +196,7 @@ mod tests {
         for (weight, cell) in [(-128, -128), (-128, 127), (127, 127), (127, -128), (-127, -128)] {
             case.of.weights.fill(weight);
             case.of.input.fill(store(cell));
-            case.check(false);
+            case.check();
         }
     }
 
@@ -213,7 +210,7 @@ mod tests {
         };
         for _ in 0..100 {
             let (depth, outputs) = (4 * (4 + random.below(30)), 1 + random.below(40));
-            near(&mut random, depth, outputs, 30).check(true);
+            near(&mut random, depth, outputs, 30).check();
         }
         // Around the largest sums whose bits are all known: 2^25 / 128 / 9 = 29127 is 227.6 channels of weights of -128.
         for (depth, cell) in [(224, -128), (224, 127), (228, -128), (256, -128)] {
@@ -221,7 +218,7 @@ mod tests {
                 let mut case = near(&mut random, depth, 9, 6);
                 case.of.weights.fill(-128);
                 case.of.input.fill(store(cell));
-                case.check(true);
+                case.check();
             }
         }
     }
@@ -244,10 +241,10 @@ mod tests {
             input[pixel * 4] = store(value);
         }
         for isa in Isa::available() {
-            let weights = Weights::pack(isa, &shape, 1, &[1, 1, 1, 1, 1, -1, 0, 0], &[10, 0]);
+            let weights = Weights::pack(isa, &shape, 1, 1, &[1, 1, 1, 1, 1, -1, 0, 0], &[10, 0]);
             let mut cells = [store(0); 8];
             let epilogue = Epilogue::Int8 { scale: &[0.5, 1.0], zero_point: 1, low: -128, high: 127 };
-            run(&shape, &weights, &input, 0..1, epilogue, Output::Int8(&mut cells));
+            run(&shape, &weights, &input, 0..1, epilogue, Output::Int8(&mut cells), &mut []);
             // (1 - 2 + 4 + 50 + 10) / 2 = 31.5, to even 32; (-2 + 3 + 50 - 128 + 10) / 2 = -33.5, to even -34.
             let got = [0, 1, 4, 5].map(|at| super::super::load(cells[at]));
             assert_eq!(got, [33, 4, -33, -4], "{isa}");

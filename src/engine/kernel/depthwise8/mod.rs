@@ -15,17 +15,20 @@ pub use super::conv::Shape;
 pub use super::epilogue::{Epilogue, Output};
 
 use super::Isa;
+use super::shelf::Shelf;
 use std::ops::Range;
+use std::sync::Arc;
 
-/// Weights and offsets in the order in which one instruction set reads them.
+/// Weights and offsets.
 #[derive(Debug, Clone)]
 pub struct Weights {
     shape: Shape,
-    packed: Packed,
+    packed: Arc<Packed>,
 }
 
-#[derive(Debug, Clone)]
-enum Packed {
+/// In the order in which one instruction set reads them.
+#[derive(Debug, PartialEq)]
+pub enum Packed {
     Scalar(scalar::Weights),
     #[cfg(target_arch = "x86_64")]
     X86(Isa, x86::Weights),
@@ -49,11 +52,16 @@ impl Weights {
             #[cfg(target_arch = "aarch64")]
             Isa::Neon | Isa::NeonDot => Packed::Neon(neon::Weights::pack(shape, weights, offset)),
         };
-        Weights { shape: *shape, packed }
+        Weights { shape: *shape, packed: Arc::new(packed) }
+    }
+
+    /// Keeps them once, where others are equal.
+    pub fn share(&mut self, shelf: &Shelf<Packed>) {
+        shelf.share(&mut self.packed);
     }
 
     pub fn bytes(&self) -> usize {
-        match &self.packed {
+        match &*self.packed {
             Packed::Scalar(weights) => weights.bytes(),
             #[cfg(target_arch = "x86_64")]
             Packed::X86(_, weights) => weights.bytes(),
@@ -81,7 +89,7 @@ pub fn run(
     }
     shape.check(&rows, input.len(), output.len());
     epilogue.check(shape.outputs, &output);
-    match &weights.packed {
+    match &*weights.packed {
         Packed::Scalar(packed) => scalar::run(shape, packed, input, rows, epilogue, output),
         #[cfg(target_arch = "x86_64")]
         Packed::X86(isa, packed) => x86::run(*isa, shape, packed, input, rows, epilogue, output),

@@ -16,7 +16,7 @@ const CHANNELS: usize = 2 * BLOCK;
 /// Pixels of a tile.
 const TILE: usize = 4;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     pairs: Pairs,
     /// From the cell under the first tap to that under each, in cells.
@@ -71,13 +71,15 @@ pub fn run(
             unsafe {
                 let mut end = |first| {
                     let (pixel, row) = (shape.output.pixel, at * shape.output.row);
-                    (first < shape.outputs).then(|| Row::new(&epilogue, &mut output, pixel, row, first))
+                    (first < shape.outputs).then(|| Row::new(&epilogue, &mut output, shape.outputs, pixel, row, first))
                 };
                 match (end(first), end(first + BLOCK)) {
                     (Some(Row::Int8(a)), Some(Row::Int8(b))) => strip.run(weights.pairs, [a, b]),
                     (Some(Row::Int8(a)), None) => strip.run(weights.pairs, [a]),
                     (Some(Row::Float(a)), Some(Row::Float(b))) => strip.run(weights.pairs, [a, b]),
                     (Some(Row::Float(a)), None) => strip.run(weights.pairs, [a]),
+                    (Some(Row::Sums(a)), Some(Row::Sums(b))) => strip.run(weights.pairs, [a, b]),
+                    (Some(Row::Sums(a)), None) => strip.run(weights.pairs, [a]),
                     _ => unreachable!("an output has one type, and a block a channel"),
                 }
             }

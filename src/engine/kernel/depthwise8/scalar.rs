@@ -5,7 +5,7 @@ use super::{Epilogue, Output, Shape};
 use std::ops::Range;
 
 /// In the order of the file.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     weights: Vec<i8>,
     offset: Vec<i32>,

@@ -39,20 +39,37 @@ pub struct Float {
     outputs: usize,
 }
 
+/// Leaves the sums as they are.
+#[derive(Clone, Copy)]
+pub struct Whole {
+    to: *mut i32,
+    pixel: usize,
+    outputs: usize,
+}
+
 /// The epilogue of a block of outputs in a row.
 #[derive(Clone, Copy)]
 pub enum Row {
     Int8(Int8),
     Float(Float),
+    Sums(Whole),
 }
 
 impl Row {
-    /// For the outputs from `first` on, in the row that starts at cell `row`, whose pixels lie `pixel` cells apart.
+    /// For those of the `outputs` from `first` on, in the row that starts at cell `row`, whose pixels lie `pixel` cells apart.
     ///
     /// # Panics
     /// If `output` ends before the block's first cell.
     #[target_feature(enable = "neon")]
-    pub fn new(epilogue: &Epilogue<'_>, output: &mut Output<'_>, pixel: usize, row: usize, first: usize) -> Self {
+    pub fn new(
+        epilogue: &Epilogue<'_>,
+        output: &mut Output<'_>,
+        outputs: usize,
+        pixel: usize,
+        row: usize,
+        first: usize,
+    ) -> Self {
+        let outputs = (outputs - first).min(BLOCK);
         match (epilogue, output) {
             (Epilogue::Int8 { scale, zero_point, low, high }, Output::Int8(cells)) => {
                 let cell = |value: i32| vdup_n_s8(value.clamp(-128, 127) as i8);
@@ -63,7 +80,7 @@ impl Row {
                     high: cell(*high),
                     to: cells[row + first..].as_mut_ptr(),
                     pixel,
-                    outputs: (scale.len() - first).min(BLOCK),
+                    outputs,
                 })
             }
             (Epilogue::Float { scale, bias }, Output::Float(cells)) => Row::Float(Float {
@@ -71,8 +88,11 @@ impl Row {
                 bias: factors(&bias[first..]),
                 to: cells[row + first..].as_mut_ptr(),
                 pixel,
-                outputs: (scale.len() - first).min(BLOCK),
+                outputs,
             }),
+            (Epilogue::Sums, Output::Sums(cells)) => {
+                Row::Sums(Whole { to: cells[row + first..].as_mut_ptr(), pixel, outputs })
+            }
             _ => unreachable!("checked by the caller"),
         }
     }
@@ -161,6 +181,32 @@ impl Finish for Float {
                     vst1q_f32(to.add(4), b);
                 } else {
                     write::floats(to, [a, b], self.outputs);
+                }
+                to = to.wrapping_add(self.pixel);
+            }
+        }
+    }
+}
+
+impl Finish for Whole {
+    #[inline]
+    fn below(mut self, cells: usize) -> Self {
+        self.to = self.to.wrapping_add(cells);
+        self
+    }
+
+    #[inline(always)]
+    unsafe fn finish<const P: usize>(&self, x: usize, sums: [Sums; P]) {
+        // SAFETY: there is NEON, the row has these pixels, and each has `outputs` sums, at most 8, from this block's first one on.
+        unsafe {
+            let mut to = self.to.add(x * self.pixel);
+            for [a, b] in sums {
+                if self.outputs == BLOCK {
+                    vst1q_s32(to, a);
+                    vst1q_s32(to.add(4), b);
+                } else {
+                    // Words are words.
+                    write::floats(to.cast(), [vreinterpretq_f32_s32(a), vreinterpretq_f32_s32(b)], self.outputs);
                 }
                 to = to.wrapping_add(self.pixel);
             }

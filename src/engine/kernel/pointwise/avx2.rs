@@ -1,9 +1,8 @@
-//! AVX2 and FMA: eight channels in a vector, strips of 16 channels along the pixels of a row; what is left over of the channels by the
-//! definition.
+//! AVX2 and FMA: eight channels in a vector, strips of 16 channels along the pixels of a row, of which the last may have fewer.
 
 use super::super::View;
 use super::super::exp::{LIMIT, LN_2, LOG2_E, MAGIC, SHORT};
-use super::{Activation, Cells, Shape, Target, Term, scalar};
+use super::{Activation, Cells, Shape, TERMS, Target, Term};
 use std::arch::x86_64::*;
 use std::array::from_fn;
 use std::ops::Range;
@@ -39,20 +38,22 @@ unsafe fn all_rows(
     rows: Range<usize>,
     mut target: Target<'_>,
 ) {
-    let whole = shape.channels / STRIP * STRIP;
     for y in rows.clone() {
-        for c in (0..whole).step_by(STRIP) {
+        for c in (0..shape.channels).step_by(STRIP) {
             let strip = Strip { shape, terms, bias, y, line: y - rows.start, c };
-            // SAFETY: the caller's contract; 16 channels are left.
-            unsafe { strip.run(activation, &mut target) };
+            // SAFETY: the caller's contract.
+            unsafe {
+                if shape.channels - c >= STRIP {
+                    strip.run::<true>(activation, &mut target);
+                } else {
+                    strip.run::<false>(activation, &mut target);
+                }
+            }
         }
-    }
-    if whole < shape.channels {
-        scalar::run(shape, terms, bias, activation, rows, whole..shape.channels, target);
     }
 }
 
-/// 16 channels of a row, from `c` on.
+/// The channels of a row from `c` on: 16, or where that is not `WHOLE`, as many as there are.
 struct Strip<'a> {
     shape: &'a Shape,
     terms: &'a [Term<'a>],
@@ -68,29 +69,29 @@ impl Strip<'_> {
     /// As of [`all_rows`], and the shape has the strip's channels.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn run(&self, activation: Activation, target: &mut Target<'_>) {
+    unsafe fn run<const WHOLE: bool>(&self, activation: Activation, target: &mut Target<'_>) {
         // An inner loop of its own for each activation.
         // SAFETY: the caller's contract.
         unsafe {
             match activation {
-                Activation::Linear => self.sums(|values| values, target),
+                Activation::Linear => self.sums::<WHOLE>(|values| values, target),
                 Activation::Clip { low, high } => {
                     let (low, high) = (_mm256_set1_ps(low), _mm256_set1_ps(high));
-                    self.sums(|values| values.map(|x| _mm256_min_ps(_mm256_max_ps(x, low), high)), target);
+                    self.sums::<WHOLE>(|values| values.map(|x| _mm256_min_ps(_mm256_max_ps(x, low), high)), target);
                 }
                 Activation::Silu => {
                     let silu = |x| {
                         let raised = _mm256_max_ps(x, _mm256_set1_ps(-LIMIT));
                         _mm256_div_ps(raised, one_plus_exp_of_minus(raised))
                     };
-                    self.sums(|values| values.map(silu), target);
+                    self.sums::<WHOLE>(|values| values.map(silu), target);
                 }
                 Activation::Sigmoid => {
                     let sigmoid = |x| {
                         let raised = _mm256_max_ps(x, _mm256_set1_ps(-LIMIT));
                         _mm256_div_ps(_mm256_set1_ps(1.0), one_plus_exp_of_minus(raised))
                     };
-                    self.sums(|values| values.map(sigmoid), target);
+                    self.sums::<WHOLE>(|values| values.map(sigmoid), target);
                 }
             }
         }
@@ -100,23 +101,29 @@ impl Strip<'_> {
     /// As of [`Strip::run`].
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn sums(&self, activate: impl Fn(Values) -> Values, target: &mut Target<'_>) {
-        let bias = self.floats(self.bias);
+    unsafe fn sums<const WHOLE: bool>(&self, activate: impl Fn(Values) -> Values, target: &mut Target<'_>) {
+        let bias = self.floats::<WHOLE>(self.bias);
         // SAFETY: the caller's contract; `x` is within the row.
         unsafe {
             match *self.terms {
                 [Term { cells: Cells::Int8(a), ref view, factor }] => {
-                    let a = self.image(a, view, factor);
-                    self.pixels(|x| a.add(bias, x), activate, target);
+                    let a = self.image::<WHOLE>(a, view, factor);
+                    self.pixels::<WHOLE>(|x| a.add(bias, x), activate, target);
                 }
                 [
                     Term { cells: Cells::Int8(a), view: ref view_a, factor: factor_a },
                     Term { cells: Cells::Int8(b), view: ref view_b, factor: factor_b },
                 ] => {
-                    let (a, b) = (self.image(a, view_a, factor_a), self.image(b, view_b, factor_b));
-                    self.pixels(|x| b.add(a.add(bias, x), x), activate, target);
+                    let (a, b) = (self.image::<WHOLE>(a, view_a, factor_a), self.image::<WHOLE>(b, view_b, factor_b));
+                    self.pixels::<WHOLE>(|x| b.add(a.add(bias, x), x), activate, target);
                 }
-                _ => self.pixels(|x| self.sum(bias, x), activate, target),
+                _ => {
+                    let mut factors = [bias; TERMS];
+                    for (own, term) in factors.iter_mut().zip(self.terms) {
+                        *own = self.floats::<WHOLE>(term.factor);
+                    }
+                    self.pixels::<WHOLE>(|x| self.sum(bias, &factors, x), activate, target);
+                }
             }
         }
     }
@@ -124,17 +131,24 @@ impl Strip<'_> {
     /// The strip's part of a slice that has an element for each channel.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn floats(&self, all: &[f32]) -> Values {
-        let own = &all[self.c..self.c + STRIP];
-        // SAFETY: these are two vectors.
-        unsafe { floats(own.as_ptr()) }
+    fn floats<const WHOLE: bool>(&self, all: &[f32]) -> Values {
+        if WHOLE {
+            let own = &all[self.c..self.c + STRIP];
+            // SAFETY: these are two vectors.
+            unsafe { floats(own.as_ptr()) }
+        } else {
+            let mut own = [0.0; STRIP];
+            own[..self.shape.channels - self.c].copy_from_slice(&all[self.c..self.shape.channels]);
+            // SAFETY: as above.
+            unsafe { floats(own.as_ptr()) }
+        }
     }
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn image<'a>(&self, cells: &'a [u8], view: &View, factor: &[f32]) -> Image<'a> {
+    fn image<'a, const WHOLE: bool>(&self, cells: &'a [u8], view: &View, factor: &[f32]) -> Image<'a> {
         let first = view.origin + self.y * view.row + self.c;
-        Image { cells: &cells[first..], pixel: view.pixel, factor: self.floats(factor) }
+        Image { cells: &cells[first..], pixel: view.pixel, factor: self.floats::<WHOLE>(factor) }
     }
 
     /// Any terms.
@@ -143,11 +157,10 @@ impl Strip<'_> {
     /// As of [`Strip::run`], and `x` is within the row.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn sum(&self, bias: Values, x: usize) -> Values {
+    unsafe fn sum(&self, bias: Values, factors: &[Values; TERMS], x: usize) -> Values {
         let mut sum = bias;
-        for Term { cells, view, factor } in self.terms {
+        for (Term { cells, view, .. }, factor) in self.terms.iter().zip(factors) {
             let at = view.origin + self.y * view.row + x * view.pixel + self.c;
-            let factor = self.floats(factor);
             // SAFETY: the caller's contract.
             let cells = unsafe {
                 match cells {
@@ -164,12 +177,13 @@ impl Strip<'_> {
     /// As of [`Strip::run`].
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn pixels(
+    unsafe fn pixels<const WHOLE: bool>(
         &self,
         sum: impl Fn(usize) -> Values,
         activate: impl Fn(Values) -> Values,
         target: &mut Target<'_>,
     ) {
+        let left = self.shape.channels - self.c;
         match target {
             &mut Target::Int8 { ref mut cells, per_unit, zero_point, low, high } => {
                 let low = _mm256_set1_ps((low - zero_point) as f32);
@@ -182,7 +196,10 @@ impl Strip<'_> {
                     let bytes = pack(rounded, zero_point);
                     let place = self.shape.place(self.line, x) + self.c;
                     // SAFETY: these are channels of a pixel that the target holds.
-                    let mut store = |at| unsafe { _mm_storeu_si128(cells.as_mut_ptr().add(at).cast(), bytes) };
+                    let mut store = |at| unsafe {
+                        let to = cells.as_mut_ptr().add(at);
+                        if WHOLE { _mm_storeu_si128(to.cast(), bytes) } else { store_some(to, bytes, left) }
+                    };
                     store(place);
                     for step in self.shape.others() {
                         store(place + step);
@@ -190,13 +207,23 @@ impl Strip<'_> {
                 }
             }
             Target::Float(cells) => {
+                let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+                let masks: [_; 2] =
+                    from_fn(|v| _mm256_cmpgt_epi32(_mm256_set1_epi32(left as i32 - (v * LANES) as i32), lanes));
                 for x in 0..self.shape.width {
                     let values = activate(sum(x));
                     let place = self.shape.place(self.line, x) + self.c;
                     let mut store = |at| {
                         for (v, &value) in values.iter().enumerate() {
                             // SAFETY: as above.
-                            unsafe { _mm256_storeu_ps(cells.as_mut_ptr().add(at + v * LANES), value) };
+                            unsafe {
+                                let to = cells.as_mut_ptr().wrapping_add(at + v * LANES);
+                                if WHOLE {
+                                    _mm256_storeu_ps(to, value);
+                                } else {
+                                    _mm256_maskstore_ps(to, masks[v], value);
+                                }
+                            }
                         }
                     };
                     store(place);
@@ -205,6 +232,34 @@ impl Strip<'_> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Stores the first `count` of 16 bytes.
+///
+/// # Safety
+/// That many can be written.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn store_some(mut to: *mut u8, mut bytes: __m128i, count: usize) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        if count & 8 != 0 {
+            to.cast::<i64>().write_unaligned(_mm_cvtsi128_si64(bytes));
+            (to, bytes) = (to.add(8), _mm_srli_si128::<8>(bytes));
+        }
+        let mut rest = _mm_cvtsi128_si64(bytes);
+        if count & 4 != 0 {
+            to.cast::<i32>().write_unaligned(rest as i32);
+            (to, rest) = (to.add(4), rest >> 32);
+        }
+        if count & 2 != 0 {
+            to.cast::<i16>().write_unaligned(rest as i16);
+            (to, rest) = (to.add(2), rest >> 16);
+        }
+        if count & 1 != 0 {
+            to.write(rest as u8);
         }
     }
 }
@@ -260,7 +315,8 @@ fn one_plus_exp_of_minus(x: __m256) -> __m256 {
     let r = _mm256_fmadd_ps(n, _mm256_set1_ps(LN_2), x);
     let r2 = _mm256_mul_ps(r, r);
     let high = _mm256_fnmadd_ps(r, _mm256_set1_ps(SHORT[1]), _mm256_set1_ps(SHORT[0]));
-    let high = _mm256_fmadd_ps(_mm256_set1_ps(SHORT[2]), r2, high);
+    let last = _mm256_fnmadd_ps(r, _mm256_set1_ps(SHORT[3]), _mm256_set1_ps(SHORT[2]));
+    let high = _mm256_fmadd_ps(last, r2, high);
     let sum = _mm256_fmadd_ps(high, r2, _mm256_sub_ps(one, r));
     let power = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(shifted)));
     _mm256_fmadd_ps(sum, power, one)

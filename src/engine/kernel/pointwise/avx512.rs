@@ -267,7 +267,8 @@ fn one_plus_exp_of_minus(x: __m512) -> __m512 {
     let r = _mm512_fmadd_ps(n, _mm512_set1_ps(LN_2), x);
     let r2 = _mm512_mul_ps(r, r);
     let high = _mm512_fnmadd_ps(r, _mm512_set1_ps(SHORT[1]), _mm512_set1_ps(SHORT[0]));
-    let high = _mm512_fmadd_ps(_mm512_set1_ps(SHORT[2]), r2, high);
+    let last = _mm512_fnmadd_ps(r, _mm512_set1_ps(SHORT[3]), _mm512_set1_ps(SHORT[2]));
+    let high = _mm512_fmadd_ps(last, r2, high);
     let sum = _mm512_fmadd_ps(high, r2, _mm512_sub_ps(_mm512_set1_ps(1.0), r));
     let power = _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(shifted)));
     _mm512_fmadd_ps(sum, power, _mm512_set1_ps(1.0))

@@ -127,7 +127,7 @@ pub fn run(
         Target::Float(cells) => assert!(written <= cells.len()),
     }
     match isa {
-        Isa::Scalar => scalar::run(shape, terms, bias, activation, rows, 0..shape.channels, target),
+        Isa::Scalar => scalar::run(shape, terms, bias, activation, rows, target),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => avx2::run(shape, terms, bias, activation, rows, target),
         #[cfg(target_arch = "x86_64")]

@@ -17,7 +17,6 @@ impl Activation {
     }
 }
 
-/// Only the channels `channels`.
 #[inline(always)]
 pub fn run(
     shape: &Shape,
@@ -25,12 +24,11 @@ pub fn run(
     bias: &[f32],
     activation: Activation,
     rows: Range<usize>,
-    channels: Range<usize>,
     mut target: Target<'_>,
 ) {
     for y in rows.clone() {
         for x in 0..shape.width {
-            for c in channels.clone() {
+            for c in 0..shape.channels {
                 let mut value = bias[c];
                 for Term { cells, view, factor } in terms {
                     let at = view.origin + y * view.row + x * view.pixel + c;

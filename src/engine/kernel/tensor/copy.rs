@@ -1,7 +1,7 @@
 //! Elements from where they are to where they belong: transposition, slices, concatenation, repetition.
 
 use super::BLOCK;
-use super::walk::{Blocks, Strided};
+use super::walk::{Blocks, Strided, is_upright};
 
 /// Copies `source` to the elements of `target` that lie at `at` and the strides along `sizes`, through `value`.
 ///
@@ -16,7 +16,7 @@ pub fn run<T: Copy + Default>(
     value: impl Fn(T) -> T,
 ) {
     let mut values = [T::default(); BLOCK];
-    for block in Blocks::new(sizes) {
+    for block in Blocks::new(sizes, is_upright(strides) || is_upright(source.strides)) {
         block.read(&source, &mut values);
         values[..block.count()].iter_mut().for_each(|element| *element = value(*element));
         block.write(&values, target, at, strides);

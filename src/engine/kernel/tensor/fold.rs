@@ -1,7 +1,7 @@
 //! Sums, means and extremes over some axes of a tensor.
 
 use super::BLOCK;
-use super::walk::{AXES, Blocks, Strided};
+use super::walk::{AXES, Blocks, Strided, is_upright};
 use crate::engine::kernel::Isa;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +63,7 @@ fn body(job: &Job<'_>, target: &mut [f32]) {
         Kind::Minimum => f64::INFINITY,
     };
     let share = if kind == Kind::Mean { 1.0 / count as f64 } else { 1.0 };
-    for block in Blocks::new(sizes) {
+    for block in Blocks::new(sizes, is_upright(strides) || is_upright(source.strides)) {
         let own = &mut sums[..block.count()];
         own.fill(start);
         for offset in Offsets::new(inner) {

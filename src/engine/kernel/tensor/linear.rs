@@ -2,7 +2,7 @@
 //! fast kernel.
 
 use super::BLOCK;
-use super::walk::{Block, Blocks, Strided};
+use super::walk::{Block, Blocks, Strided, is_upright};
 use half::f16;
 
 /// Elements of some type.
@@ -25,6 +25,7 @@ pub enum Target<'a> {
     U8(&'a mut [u8]),
     I16(&'a mut [i16]),
     U16(&'a mut [u16]),
+    I32(&'a mut [i32]),
 }
 
 /// A tensor as it is read along a walk.
@@ -54,7 +55,7 @@ impl Operand<'_> {
     }
 }
 
-/// The real number of each cell, (x − zero point) · scale; where the target holds whole numbers, the cell of each real, x / scale rounded half
+/// The real number of each cell, (x − zero point) · scale; where the target holds whole numbers of 8 or 16 bits, the cell of each real, x / scale rounded half
 /// to even, plus zero point, within the range of the type (0 for a NaN). The zero point is 0 without one. In f32, as ONNX has it.
 ///
 /// # Panics
@@ -69,13 +70,13 @@ pub fn run(
     strides: &[usize],
 ) {
     let (mut values, mut scales, mut zeros) = ([0f64; BLOCK], [0f64; BLOCK], [0f64; BLOCK]);
-    for block in Blocks::new(sizes) {
+    for block in Blocks::new(sizes, is_upright(strides) || is_upright(x.strides)) {
         x.read(&block, &mut values);
         scale.read(&block, &mut scales);
         if let Some(zero_point) = zero_point {
             zero_point.read(&block, &mut zeros);
         }
-        let whole = !matches!(target, Target::F32(_) | Target::F16(_));
+        let whole = !matches!(target, Target::F32(_) | Target::F16(_) | Target::I32(_));
         for ((x, &scale), &zero) in values.iter_mut().zip(&scales).zip(&zeros) {
             *x = match whole {
                 true => f64::from((*x as f32 / scale as f32).round_ties_even()) + zero,
@@ -90,6 +91,7 @@ pub fn run(
             Target::U8(cells) => put(&block, &values, cells, at, strides, |value| value as u8),
             Target::I16(cells) => put(&block, &values, cells, at, strides, |value| value as i16),
             Target::U16(cells) => put(&block, &values, cells, at, strides, |value| value as u16),
+            Target::I32(cells) => put(&block, &values, cells, at, strides, |value| value as i32),
         }
     }
 }

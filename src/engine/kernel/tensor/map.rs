@@ -2,7 +2,7 @@
 
 use super::BLOCK;
 use super::formula::{DEPTH, Instruction, Stack, depth};
-use super::walk::{Blocks, Strided};
+use super::walk::{Blocks, Strided, is_upright};
 use crate::engine::kernel::exp::{at_least, at_most};
 use crate::engine::kernel::{Isa, store};
 
@@ -64,7 +64,8 @@ fn avx512(job: &Job<'_>, target: Target<'_>) {
 #[inline(always)]
 fn body(job: &Job<'_>, mut target: Target<'_>) {
     let (mut stack, mut stored) = (Stack::new(), [0u8; BLOCK]);
-    for block in Blocks::new(job.sizes) {
+    let upright = is_upright(job.strides) || job.sources.iter().any(|source| is_upright(source.strides));
+    for block in Blocks::new(job.sizes, upright) {
         let count = block.count();
         for instruction in job.program {
             match *instruction {

@@ -8,6 +8,7 @@ pub mod formula;
 pub mod linear;
 pub mod map;
 pub mod product;
+pub mod range;
 pub mod walk;
 
 /// Most elements of a block: what a kernel computes at once stays in the first cache.

@@ -1,4 +1,4 @@
-//! Products of float matrices.
+//! Products of matrices of floats, or of 32-bit whole numbers.
 //!
 //! y[m, n] starts as bias[n] (or 0), and becomes mul_add(a[m, k], b[k, n], y) for each k in order.
 
@@ -23,11 +23,31 @@ pub struct Shape {
     pub y: usize,
 }
 
+/// What matrices are made of.
+pub trait Number: Copy + Default {
+    /// self · b + c: in one rounding, or modulo 2^32.
+    fn mul_add(self, b: Self, c: Self) -> Self;
+}
+
+impl Number for f32 {
+    #[inline(always)]
+    fn mul_add(self, b: f32, c: f32) -> f32 {
+        f32::mul_add(self, b, c)
+    }
+}
+
+impl Number for i32 {
+    #[inline(always)]
+    fn mul_add(self, b: i32, c: i32) -> i32 {
+        self.wrapping_mul(b).wrapping_add(c)
+    }
+}
+
 /// `bias` is empty, or has an element for each column. Columns of `b` may be read up to the next multiple of [`COLUMNS`].
 ///
 /// # Panics
 /// If a slice is too short for what the shape says.
-pub fn run(isa: Isa, shape: &Shape, a: &[f32], b: &[f32], bias: &[f32], y: &mut [f32]) {
+pub fn run<T: Number>(isa: Isa, shape: &Shape, a: &[T], b: &[T], bias: &[T], y: &mut [T]) {
     match isa {
         // SAFETY: the instruction set was found on this machine.
         #[cfg(target_arch = "x86_64")]
@@ -41,27 +61,27 @@ pub fn run(isa: Isa, shape: &Shape, a: &[f32], b: &[f32], bias: &[f32], y: &mut 
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn avx2(shape: &Shape, a: &[f32], b: &[f32], bias: &[f32], y: &mut [f32]) {
+fn avx2<T: Number>(shape: &Shape, a: &[T], b: &[T], bias: &[T], y: &mut [T]) {
     body(shape, a, b, bias, y);
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-fn avx512(shape: &Shape, a: &[f32], b: &[f32], bias: &[f32], y: &mut [f32]) {
+fn avx512<T: Number>(shape: &Shape, a: &[T], b: &[T], bias: &[T], y: &mut [T]) {
     body(shape, a, b, bias, y);
 }
 
 #[inline(always)]
-fn body(shape: &Shape, a: &[f32], b: &[f32], bias: &[f32], y: &mut [f32]) {
+fn body<T: Number>(shape: &Shape, a: &[T], b: &[T], bias: &[T], y: &mut [T]) {
     let mut m = 0;
     while m < shape.rows {
         match shape.rows - m {
             ROWS.. => {
-                rows::<ROWS>(shape, m, a, b, bias, y);
+                rows::<T, ROWS>(shape, m, a, b, bias, y);
                 m += ROWS;
             }
             _ => {
-                rows::<1>(shape, m, a, b, bias, y);
+                rows::<T, 1>(shape, m, a, b, bias, y);
                 m += 1;
             }
         }
@@ -69,37 +89,37 @@ fn body(shape: &Shape, a: &[f32], b: &[f32], bias: &[f32], y: &mut [f32]) {
 }
 
 #[inline(always)]
-fn rows<const M: usize>(shape: &Shape, m: usize, a: &[f32], b: &[f32], bias: &[f32], y: &mut [f32]) {
+fn rows<T: Number, const M: usize>(shape: &Shape, m: usize, a: &[T], b: &[T], bias: &[T], y: &mut [T]) {
     let mut n = 0;
     while n < shape.columns {
         if shape.columns - n >= 4 * COLUMNS {
-            tile::<M, { 4 * COLUMNS }>(shape, m, n, a, b, bias, y);
+            tile::<T, M, { 4 * COLUMNS }>(shape, m, n, a, b, bias, y);
             n += 4 * COLUMNS;
         } else {
-            tile::<M, COLUMNS>(shape, m, n, a, b, bias, y);
+            tile::<T, M, COLUMNS>(shape, m, n, a, b, bias, y);
             n += COLUMNS;
         }
     }
 }
 
 #[inline(always)]
-fn tile<const M: usize, const N: usize>(
+fn tile<T: Number, const M: usize, const N: usize>(
     shape: &Shape,
     m: usize,
     n: usize,
-    a: &[f32],
-    b: &[f32],
-    bias: &[f32],
-    y: &mut [f32],
+    a: &[T],
+    b: &[T],
+    bias: &[T],
+    y: &mut [T],
 ) {
     let width = N.min(shape.columns - n);
-    let mut sums = [[0f32; N]; M];
+    let mut sums = [[T::default(); N]; M];
     if !bias.is_empty() {
         sums.iter_mut().for_each(|sums| sums[..width].copy_from_slice(&bias[n..][..width]));
     }
     for k in 0..shape.depth {
         let from = k * shape.b + n;
-        let mut b_row = [0f32; N];
+        let mut b_row = [T::default(); N];
         b_row.copy_from_slice(&b[from..from + N]);
         for (row, sums) in sums.iter_mut().enumerate() {
             let factor = a[(m + row) * shape.a[0] + k * shape.a[1]];
@@ -117,6 +137,24 @@ fn tile<const M: usize, const N: usize>(
 mod tests {
     use super::*;
     use crate::engine::kernel::testing::Random;
+
+    #[test]
+    fn whole_numbers_are_exact() {
+        let mut random = Random::new(3);
+        let (rows, columns, depth) = (5, 21, 300);
+        let a = random.many(rows * depth, |random| random.below(1 << 16) as i32 - (1 << 15));
+        let b = random.many(depth * 32, |random| random.below(1 << 16) as i32 - (1 << 15));
+        let shape = Shape { rows, columns, depth, a: [depth, 1], b: 32, y: columns };
+        for isa in Isa::available() {
+            let mut y = vec![0; rows * columns];
+            run(isa, &shape, &a, &b, &[], &mut y);
+            for (at, &y) in y.iter().enumerate() {
+                let (m, n) = (at / columns, at % columns);
+                let right: i64 = (0..depth).map(|k| i64::from(a[m * depth + k]) * i64::from(b[k * 32 + n])).sum();
+                assert_eq!(y, right as i32, "{isa}");
+            }
+        }
+    }
 
     #[test]
     fn it_is_the_product_on_every_instruction_set() {

@@ -5,6 +5,9 @@ use super::BLOCK;
 /// Elements of an axis that are not worth a loop of their own.
 const SHORT: usize = 16;
 
+/// The most rows of a block for which its columns are made fewer.
+const UPRIGHT: usize = 16;
+
 /// The most axes that are left then.
 pub const AXES: usize = 6;
 
@@ -147,6 +150,11 @@ fn copy_run<T: Copy>(from: &[T], to: &mut [T]) {
     }
 }
 
+/// Whether rows of an operand with these strides lie side by side, as those of an image whose channels are planes elsewhere.
+pub fn is_upright(strides: &[usize]) -> bool {
+    strides[strides.len() - 2] == 1
+}
+
 /// The blocks of a walk, in order. What calls a closure for each is not always compiled with its caller's instructions: this is.
 #[derive(Debug, Clone)]
 pub struct Blocks<'a> {
@@ -158,13 +166,16 @@ pub struct Blocks<'a> {
 }
 
 impl<'a> Blocks<'a> {
+    /// Where some operand [is upright](is_upright), a block has several rows: what is read or written then stays in the cache until all of a line
+    /// was.
     #[inline(always)]
-    pub fn new(sizes: &'a [usize]) -> Self {
+    pub fn new(sizes: &'a [usize], upright: bool) -> Self {
         let axes = sizes.len();
         assert!((2..=AXES).contains(&axes));
         let (height, width) = (sizes[axes - 2], sizes[axes - 1]);
-        let columns = width.clamp(1, BLOCK);
-        let rows = if columns < width { 1 } else { (BLOCK / columns).min(height) };
+        let widest = if upright { BLOCK / height.clamp(1, UPRIGHT) } else { BLOCK };
+        let columns = width.clamp(1, widest);
+        let rows = (BLOCK / columns).min(height);
         Blocks { sizes, full: [rows, columns], index: [0; AXES], done: sizes.contains(&0) }
     }
 }
@@ -225,11 +236,16 @@ mod tests {
         {
             let strides: Vec<usize> = (0..sizes.len()).map(|axis| sizes[axis + 1..].iter().product()).collect();
             let mut seen = vec![0; sizes.iter().product()];
-            for block in Blocks::new(&sizes) {
-                assert!(block.count() <= BLOCK);
-                block.write(&[1; BLOCK], &mut seen, 0, &strides);
+            for upright in [false, true] {
+                seen.fill(0);
+                let mut count = 0;
+                for block in Blocks::new(&sizes, upright) {
+                    assert!(block.count() <= BLOCK);
+                    count += block.count();
+                    block.write(&[1; BLOCK], &mut seen, 0, &strides);
+                }
+                assert!(count == seen.len() && seen.iter().all(|&count| count == 1), "{sizes:?}");
             }
-            assert!(seen.iter().all(|&count| count == 1), "{sizes:?}");
         }
     }
 }

@@ -84,13 +84,16 @@ impl Case8 {
             let cells = self.conv.output::<f32>(0, |cells| run(isa, all.clone(), epilogue, Output::Float(cells)));
             cells.into_iter().map(f32::to_bits).collect::<Vec<_>>()
         };
-        let by = |isa: Isa| (int8(isa, &all, -128), int8(isa, &part, -3), float(isa));
-        let (whole, relu, real) = by(Isa::Scalar);
+        let sums =
+            |isa: Isa| self.conv.output::<i32>(0, |cells| run(isa, all.clone(), Epilogue::Sums, Output::Sums(cells)));
+        let by = |isa: Isa| (int8(isa, &all, -128), int8(isa, &part, -3), float(isa), sums(isa));
+        let (whole, relu, real, exact) = by(Isa::Scalar);
         for isa in Isa::available() {
             let got = by(isa);
             assert_eq!(got.0, whole, "{isa} {:?}", self.conv);
             assert_eq!(got.1, relu, "{isa}, the last rows of {:?}", self.conv);
             assert_eq!(got.2, real, "{isa}, floats, {:?}", self.conv);
+            assert_eq!(got.3, exact, "{isa}, sums, {:?}", self.conv);
         }
     }
 }

@@ -1,27 +1,27 @@
-//! The int8 convolution for aarch64: SDOT where there is one ([`dot`]), widening multiplies where there isn't ([`mlal`]).
+//! The int8 convolution for aarch64: SDOT where there is one ([`dot`]), widening multiplies where there isn't ([`mlal`]), of
+//! transformed cells where that can be ([`transformed`]).
 //!
-//! Both compute tiles: some pixels of a row by [`BLOCK`] outputs. A tile that would pass the end of a row starts earlier and computes
+//! The first two compute tiles: some pixels of a row by [`BLOCK`] outputs. A tile that would pass the end of a row starts earlier and computes
 //! some pixels again, so there are no cases for what is left over; only rows narrower than a tile use a narrower one.
 
 mod dot;
 mod mlal;
-mod winograd;
+mod transformed;
 
 use super::super::Isa;
 use super::super::neon::{BLOCK, Pairs, finish};
-use super::{Epilogue, Output, Shape};
+use super::{Epilogue, Output, Shape, winograd};
 use std::ops::Range;
+use transformed::Neon;
 
 /// Input channels that are read together. Weights are packed with zeros up to a multiple of it.
 const STEP: usize = 16;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     form: Form,
-    /// In blocks of outputs, each in the order in which [`dot`] or [`mlal`] reads them.
-    direct: Vec<i8>,
-    /// For [`winograd`]; empty if that can't be.
-    transformed: Vec<i16>,
+    /// In blocks of outputs, each in the order in which its form reads them.
+    packed: Vec<i8>,
     scratch: usize,
     /// By output.
     offset: Vec<i32>,
@@ -31,6 +31,7 @@ pub struct Weights {
 enum Form {
     Dot,
     Mlal(Pairs),
+    Winograd,
 }
 
 /// From cell to cell in the input, and how often.
@@ -60,30 +61,26 @@ impl Steps {
 }
 
 impl Weights {
-    pub fn pack(isa: Isa, shape: &Shape, real: usize, weights: &[i8], offset: &[i32]) -> Self {
+    pub fn pack(isa: Isa, shape: &Shape, rows: usize, real: usize, weights: &[i8], offset: &[i32]) -> Self {
         let mut padded = offset.to_vec();
         padded.resize(shape.outputs.next_multiple_of(BLOCK), 0);
-        let form = if isa == Isa::NeonDot { Form::Dot } else { Form::Mlal(Pairs::of(weights)) };
-        let (mut transformed, mut scratch) = (Vec::new(), 0);
-        let direct = if form == Form::Dot {
-            dot::pack(shape, real, weights)
+        let (form, packed, scratch) = if isa == Isa::NeonDot {
+            (Form::Dot, dot::pack(shape, real, weights), 0)
+        } else if winograd::fits(shape, rows, weights) {
+            (Form::Winograd, winograd::pack::<Neon>(shape, real, weights), winograd::scratch::<Neon>(shape, rows))
         } else {
-            if winograd::fits(shape, weights) {
-                transformed = winograd::pack(shape, real, weights);
-                scratch = winograd::scratch(shape);
-            }
-            mlal::pack(shape, real, weights)
+            (Form::Mlal(Pairs::of(weights)), mlal::pack(shape, real, weights), 0)
         };
-        Weights { form, direct, transformed, scratch, offset: padded }
+        Weights { form, packed, scratch, offset: padded }
     }
 
-    /// Elements of scratch memory that [`run`] makes use of.
+    /// Elements of scratch memory that [`run`] needs.
     pub fn scratch(&self) -> usize {
         self.scratch
     }
 
     pub fn bytes(&self) -> usize {
-        self.direct.len() + size_of_val(&self.transformed[..]) + size_of_val(&self.offset[..])
+        self.packed.len() + size_of_val(&self.offset[..])
     }
 }
 
@@ -112,11 +109,11 @@ pub fn run(
     mut output: Output<'_>,
     scratch: &mut [i32],
 ) {
-    if weights.scratch > 0 && scratch.len() >= weights.scratch && rows.len() >= winograd::OUT {
-        let (transformed, offset) = (&weights.transformed, &weights.offset);
-        let job = winograd::Job { shape, weights: transformed, offset, input, rows, epilogue: &epilogue };
-        // SAFETY: aarch64 has NEON, `conv8::run` has checked that input and output have what the shape says, and the weights were packed for it.
-        unsafe { job.run(&mut output, scratch) };
+    if weights.form == Form::Winograd {
+        let Weights { packed, offset, .. } = weights;
+        let job = winograd::Job { shape, weights: packed, offset, input, rows, epilogue: &epilogue };
+        // SAFETY: aarch64 has NEON, `conv8::run` has checked that the output has what the shape says, and the weights were packed for it.
+        unsafe { job.run::<Neon>(&mut output, scratch) };
         return;
     }
     let steps = Steps::new(shape);
@@ -124,16 +121,17 @@ pub fn run(
     for (at, y) in rows.enumerate() {
         let cells = &input[shape.input.origin + y * shape.stride[0] * shape.input.row..];
         for (block, (own, offset)) in
-            weights.direct.chunks_exact(block_bytes(shape)).zip(weights.offset.as_chunks().0).enumerate()
+            weights.packed.chunks_exact(block_bytes(shape)).zip(weights.offset.as_chunks().0).enumerate()
         {
             // SAFETY: aarch64 has NEON, `conv8::run` has checked that input and output have what the shape says, and the weights were packed for it.
             unsafe {
-                let finish =
-                    finish::Row::new(&epilogue, &mut output, shape.output.pixel, at * shape.output.row, block * BLOCK);
+                let (pixel, place) = (shape.output.pixel, at * shape.output.row);
+                let finish = finish::Row::new(&epilogue, &mut output, shape.outputs, pixel, place, block * BLOCK);
                 let (cells, own) = (cells.as_ptr(), own.as_ptr());
                 match finish {
                     finish::Row::Int8(finish) => row(weights.form, &steps, cells, own, offset, shape.width, finish),
                     finish::Row::Float(finish) => row(weights.form, &steps, cells, own, offset, shape.width, finish),
+                    finish::Row::Sums(finish) => row(weights.form, &steps, cells, own, offset, shape.width, finish),
                 }
             }
         }
@@ -157,6 +155,7 @@ unsafe fn row<F: finish::Finish>(
             Form::Dot => dot::row(steps, cells, weights, offset, width, finish),
             Form::Mlal(Pairs::Fit) => mlal::row::<true, F>(steps, cells, weights, offset, width, finish),
             Form::Mlal(Pairs::MayNotFit) => mlal::row::<false, F>(steps, cells, weights, offset, width, finish),
+            Form::Winograd => unreachable!("it goes by tiles"),
         }
     }
 }

@@ -76,7 +76,13 @@ fn tile<const PIXELS: usize, const HALVES: usize>(
             }
         }
     }
-    let acc = acc.as_flattened();
+    put(acc.as_flattened(), end);
+}
+
+/// What becomes of sixteens of sums, at most as many as a tile has.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub fn put(acc: &[[__m256i; 2]], end: End<'_>) {
     match end {
         End::Sums(sums) => {
             for (acc, sums) in acc.iter().zip(&mut sums.0) {
@@ -89,8 +95,8 @@ fn tile<const PIXELS: usize, const HALVES: usize>(
         End::Cells(stored) => {
             let mut tile = Tiled([[0; HALF]; TILED]);
             let twos = tile.0.as_chunks_mut::<2>().0.iter_mut();
-            for (pair, to) in twos.take((PIXELS * HALVES).div_ceil(2)).enumerate() {
-                let two = [0, 1].map(|at| acc[(pair * 2 + at).min(PIXELS * HALVES - 1)]);
+            for (pair, to) in twos.take(acc.len().div_ceil(2)).enumerate() {
+                let two = [0, 1].map(|at| acc[(pair * 2 + at).min(acc.len() - 1)]);
                 // SAFETY: two sixteens of cells are a register's.
                 unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), round(two, pair, stored.rounding)) };
             }

@@ -9,6 +9,7 @@ pub enum Finish {
     Int8(Rounding),
     /// Factors and addends.
     Float(Halves, Halves),
+    Sums,
 }
 
 pub type Halves = [[f32; HALF]; BLOCK / HALF];
@@ -72,6 +73,7 @@ impl Finish {
                 })
             }
             Epilogue::Float { scale, bias } => Finish::Float(halves(scale), halves(bias)),
+            Epilogue::Sums => Finish::Sums,
         }
     }
 }

@@ -6,18 +6,20 @@ mod avx2;
 mod avx512;
 mod few;
 mod finish;
+mod transformed;
 
 use super::super::Isa;
 use super::super::tile::{BLOCK, HALF, Places, TILED, Tiled, even};
 use super::super::walk::Walk;
-use super::{Epilogue, Output, Shape};
+use super::{Epilogue, Output, Shape, winograd};
 use finish::{End, Finish, Stored};
 use std::ops::Range;
+use transformed::Avx2;
 
 /// Outputs that waste most of 16 lanes.
 const FEW: usize = 4;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 #[repr(C, align(64))]
 struct Line([i8; 64]);
 
@@ -62,16 +64,60 @@ impl Kernels {
 /// not as many weights and cells as the walk visits, or the end has no room.
 type Tile = unsafe fn(walk: &Walk, weights: &[Line], offset: &[i32; BLOCK], cells: &[u8], end: End<'_>);
 
-#[derive(Debug, Clone)]
-pub struct Weights {
+#[derive(Debug, Clone, PartialEq)]
+pub enum Weights {
+    Direct(Lines),
+    Winograd(Transformed),
+}
+
+/// Weights and offsets for tiles.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lines {
     lines: Vec<Line>,
     /// Of whole blocks.
     offset: Vec<[i32; BLOCK]>,
 }
 
+/// Weights that are transformed when they are needed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transformed {
+    packed: Vec<i8>,
+    /// Of whole blocks.
+    offset: Vec<i32>,
+    scratch: usize,
+}
+
 impl Weights {
-    pub fn pack(isa: Isa, shape: &Shape, real: usize, weights: &[i8], offset: &[i32]) -> Self {
+    pub fn pack(isa: Isa, shape: &Shape, rows: usize, real: usize, weights: &[i8], offset: &[i32]) -> Self {
         assert!(Isa::available().contains(&isa), "no {isa} on this machine");
+        if isa == Isa::Avx2 && winograd::fits(shape, rows, weights) {
+            let packed = winograd::pack::<Avx2>(shape, real, weights);
+            let mut padded = offset.to_vec();
+            padded.resize(shape.outputs.next_multiple_of(<Avx2 as winograd::Kernel>::BLOCK), 0);
+            let scratch = winograd::scratch::<Avx2>(shape, rows);
+            return Weights::Winograd(Transformed { packed, offset: padded, scratch });
+        }
+        Weights::Direct(Lines::pack(isa, shape, real, weights, offset))
+    }
+
+    /// Elements of scratch memory that [`run`] needs.
+    pub fn scratch(&self) -> usize {
+        match self {
+            Weights::Direct(_) => 0,
+            Weights::Winograd(weights) => weights.scratch,
+        }
+    }
+
+    pub fn bytes(&self) -> usize {
+        match self {
+            Weights::Direct(Lines { lines, offset }) => size_of_val(&lines[..]) + size_of_val(&offset[..]),
+            Weights::Winograd(Transformed { packed, offset, .. }) => packed.len() + size_of_val(&offset[..]),
+        }
+    }
+}
+
+impl Lines {
+    fn pack(isa: Isa, shape: &Shape, real: usize, weights: &[i8], offset: &[i32]) -> Self {
         let kernels = Kernels::of(isa);
         let taps = shape.taps[0] * shape.taps[1];
         let weight = |o: usize, tap: usize, c: usize| {
@@ -91,18 +137,35 @@ impl Weights {
             let sum: i32 = weights[o * taps * real..][..taps * real].iter().map(|&w| i32::from(w)).sum();
             blocks[o / BLOCK][o % BLOCK] = offset.wrapping_sub(sum.wrapping_mul(128));
         }
-        Weights { lines, offset: blocks }
-    }
-
-    pub fn bytes(&self) -> usize {
-        size_of_val(&self.lines[..]) + size_of_val(&self.offset[..])
+        Lines { lines, offset: blocks }
     }
 }
 
+#[expect(clippy::too_many_arguments)]
 pub fn run(
     isa: Isa,
     shape: &Shape,
     weights: &Weights,
+    input: &[u8],
+    rows: Range<usize>,
+    epilogue: Epilogue<'_>,
+    mut output: Output<'_>,
+    scratch: &mut [i32],
+) {
+    match weights {
+        Weights::Direct(lines) => by_tiles(isa, shape, lines, input, rows, epilogue, output),
+        Weights::Winograd(Transformed { packed, offset, .. }) => {
+            let job = winograd::Job { shape, weights: packed, offset, input, rows, epilogue: &epilogue };
+            // SAFETY: packing checked that this machine has AVX2, and `conv8::run` that the output has what the shape says.
+            unsafe { job.run::<Avx2>(&mut output, scratch) };
+        }
+    }
+}
+
+fn by_tiles(
+    isa: Isa,
+    shape: &Shape,
+    weights: &Lines,
     input: &[u8],
     rows: Range<usize>,
     epilogue: Epilogue<'_>,
@@ -139,6 +202,11 @@ pub fn run(
                         // SAFETY: as above.
                         unsafe { tile(&walk, own, offset, cells, End::Sums(&mut sums)) };
                         finish::float(&sums, scale, bias, places, &mut reals[to..]);
+                    }
+                    (Output::Sums(whole), Finish::Sums) => {
+                        // SAFETY: as above.
+                        unsafe { tile(&walk, own, offset, cells, End::Sums(&mut sums)) };
+                        places.put(&sums, &mut whole[to..]);
                     }
                     _ => unreachable!("checked by the caller"),
                 }

@@ -17,7 +17,7 @@ use std::ops::Range;
 const BLOCK: usize = 64;
 
 /// Sums, offsets or factors of a block's channels, register by register.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 #[repr(C, align(64))]
 struct Lanes<T>([T; BLOCK]);
 
@@ -155,7 +155,7 @@ fn pixels_of_block(kernels: &Kernels, shape: &Shape) -> usize {
     if dense && outputs * 2 == kernels.block && matches!(taps, [3, 3] | [5, 5]) { 2 } else { 1 }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     /// By block, four of rows, column, and as the kernels arrange them.
     weights: Vec<i8>,
@@ -244,6 +244,18 @@ pub fn run(
                         }
                     }
                 }
+                (Output::Sums(whole), Finish::Sums) => {
+                    for x in 0..shape.width {
+                        // SAFETY: as above.
+                        unsafe { (kernels.sum)(&taps, own, offset, &cells[x * step..], &mut sums) };
+                        let whole = &mut whole[to + x * shape.output.pixel..][..channels];
+                        for at in 0..kernels.block {
+                            if let Some(sum) = whole.get_mut(kernels.channel(at)) {
+                                *sum = sums.0[at];
+                            }
+                        }
+                    }
+                }
                 _ => unreachable!("checked by the caller"),
             }
         }
@@ -255,6 +267,7 @@ enum Finish {
     Int8(Rounding),
     /// Factors and addends.
     Float(Lanes<f32>, Lanes<f32>),
+    Sums,
 }
 
 impl Finish {
@@ -269,6 +282,7 @@ impl Finish {
                 low: store(low),
             }),
             Epilogue::Float { scale, bias } => Finish::Float(own(scale), own(bias)),
+            Epilogue::Sums => Finish::Sums,
         }
     }
 }

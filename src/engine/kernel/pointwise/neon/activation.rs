@@ -22,7 +22,8 @@ pub struct Exponential {
     minus_magic: float32x4_t,
     one: float32x4_t,
     first: float32x4_t,
-    /// log2 e, ln 2, and the other terms of the series: what is multiplied by one lane takes one register.
+    third: float32x4_t,
+    /// log2 e, ln 2, and what the first and the third term go on with: what is multiplied by one lane takes one register.
     factors: float32x4_t,
 }
 
@@ -30,7 +31,7 @@ impl Exponential {
     #[inline]
     #[target_feature(enable = "neon")]
     pub fn new() -> Self {
-        let factors = [LOG2_E, LN_2, SHORT[1], SHORT[2]];
+        let factors = [LOG2_E, LN_2, SHORT[1], SHORT[3]];
         // Seen through, they would be made anew for each pixel.
         let all = |x: f32| vdupq_n_f32(black_box(x));
         Exponential {
@@ -40,6 +41,7 @@ impl Exponential {
             minus_magic: all(-MAGIC),
             one: all(1.0),
             first: all(SHORT[0]),
+            third: all(SHORT[2]),
             // SAFETY: four lanes.
             factors: unsafe { vld1q_f32(black_box(&factors).as_ptr()) },
         }
@@ -72,7 +74,8 @@ impl Exponential {
         let r2 = r.map(|r| vmulq_f32(r, r));
         let high = r.map(|r| vfmsq_laneq_f32::<2>(self.first, r, factors));
         let low = r.map(|r| vsubq_f32(self.one, r));
-        let high: Values = from_fn(|v| vfmaq_laneq_f32::<3>(high[v], r2[v], factors));
+        let last = r.map(|r| vfmsq_laneq_f32::<3>(self.third, r, factors));
+        let high: Values = from_fn(|v| vfmaq_f32(high[v], last[v], r2[v]));
         let sum: Values = from_fn(|v| vfmaq_f32(low[v], high[v], r2[v]));
         from_fn(|v| {
             let power = vshlq_n_s32::<23>(vreinterpretq_s32_f32(shifted[v]));
