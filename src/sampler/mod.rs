@@ -1,86 +1,55 @@
-//! Few-step sampling: from noise to an estimate of what was sent, asking a model for x0 and a projection for what is known.
+//! Few-step sampling: from noise to an estimate of what was sent, asking a model for values and a projection for what is known.
 //!
-//! Variance-exploding: `x = x0 + sigma z`, as Karras et al. 2022 have it. A schedule is a falling list of noise levels; the model is asked
-//! once at each, and a [`Step`] moves between them.
+//! A [`Scheduler`] is what a `scheduler_config.json` of diffusers says, a [`Sampler`] its steps with their buffers (`docs/samplers.md`).
+//! [`sample`] is the loop of the shipped restore network, which needs neither.
 
-mod schedule;
-mod step;
+mod betas;
+mod bound;
+mod cache;
+mod cm_stochastic_iterative;
+pub(crate) mod config;
+mod ddim;
+mod ddpm;
+mod dpm_solver_multistep;
+mod error;
+mod euler_discrete;
+mod exploding;
+mod flow_map_euler_discrete;
+mod flow_match_euler_discrete;
+mod guided;
+mod karras;
+mod lcm;
+mod levels;
+mod noise;
+mod prediction;
+mod request;
+mod run;
+mod scheduler;
+mod spacing;
+mod tcd;
+mod transition;
 
-pub use schedule::{Karras, MAX_STEPS};
-pub use step::{Ddim, MultistepConsistency, Step};
+pub use cache::Cache;
+pub use cm_stochastic_iterative::CmStochasticIterativeScheduler;
+pub use config::{MAX_KEYS, Unknown};
+pub use ddim::DdimScheduler;
+pub use ddpm::DdpmScheduler;
+pub use dpm_solver_multistep::DpmSolverMultistepScheduler;
+pub use error::{Found, SchedulerError};
+pub use euler_discrete::EulerDiscreteScheduler;
+pub use exploding::{Ddim, MultistepConsistency, Step, sample};
+pub use flow_map_euler_discrete::FlowMapEulerDiscreteScheduler;
+pub use flow_match_euler_discrete::FlowMatchEulerDiscreteScheduler;
+pub use guided::{Branch, Depth, Guidance, Guided, Network, Question, Spent};
+pub use karras::Karras;
+pub use lcm::LcmScheduler;
+pub use noise::{Normals, Recorded};
+pub use prediction::Prediction;
+pub use request::{Request, Start};
+pub use run::{RunError, Sampler};
+pub use scheduler::{CLASSES, Scheduler};
+pub use tcd::TcdScheduler;
+pub use transition::Times;
 
-use crate::noise::Noise;
-
-/// Runs the schedule `sigmas` (falling, all above 0) and leaves the last estimate of x0 in `x0`.
-///
-/// `estimate(x, sigma, x0)` asks the model. `project(x0)` puts back what is known of x0, after every estimate: for a mask operator this
-/// is DDNM's projection (Wang, Yu, Zhang 2023). `x` and `x0` are as long as the sample; `x` is overwritten. Noise of step `k` is
-/// substream `k` of `noise`.
-///
-/// # Errors
-/// What `estimate` returns.
-pub fn sample<E>(
-    sigmas: &[f32],
-    step: &dyn Step,
-    noise: Noise,
-    x: &mut [f32],
-    x0: &mut [f32],
-    mut estimate: impl FnMut(&[f32], f32, &mut [f32]) -> Result<(), E>,
-    mut project: impl FnMut(&mut [f32]),
-) -> Result<(), E> {
-    let Some(&first) = sigmas.first() else { return Ok(()) };
-    let start = noise.substream(0);
-    for (index, x) in x.iter_mut().enumerate() {
-        *x = first * start.normal_at(index as u64) as f32;
-    }
-    for (index, &sigma) in sigmas.iter().enumerate() {
-        estimate(x, sigma, x0)?;
-        project(x0);
-        if let Some(&next) = sigmas.get(index + 1) {
-            step.step(x, x0, sigma, next, noise.substream(index as u64 + 1));
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A model that knows the answer gets there in one step and stays; what is known is put back each time.
-    #[test]
-    fn a_perfect_model_is_done_at_once() {
-        for step in [&MultistepConsistency { sigma_min: 0.002 } as &dyn Step, &Ddim] {
-            for steps in [1, 2, 4] {
-                let sigmas = Karras { sigma_min: 0.002, sigma_max: 80.0, rho: 7.0 }.sigmas(steps);
-                let (mut x, mut x0) = ([0.0; 3], [0.0; 3]);
-                let mut asked = 0;
-                let estimate = |_: &[f32], _: f32, x0: &mut [f32]| {
-                    asked += 1;
-                    x0.copy_from_slice(&[1.0, -1.0, 0.5]);
-                    Ok::<(), ()>(())
-                };
-                let known = |x0: &mut [f32]| x0[2] = 9.0;
-                sample(&sigmas, step, Noise::new(1, 1), &mut x, &mut x0, estimate, known).unwrap();
-                assert_eq!(x0, [1.0, -1.0, 9.0]);
-                assert_eq!(asked, steps);
-            }
-        }
-    }
-
-    #[test]
-    fn the_same_seed_gives_the_same_sample() {
-        let run = |seed| {
-            let (mut x, mut x0) = ([0.0; 8], [0.0; 8]);
-            let estimate = |x: &[f32], sigma: f32, x0: &mut [f32]| {
-                x0.iter_mut().zip(x).for_each(|(x0, x)| *x0 = x / (1.0 + sigma));
-                Ok::<(), ()>(())
-            };
-            let step = MultistepConsistency { sigma_min: 0.0 };
-            sample(&[80.0, 5.0, 1.0], &step, Noise::new(seed, 0), &mut x, &mut x0, estimate, |_| {}).unwrap();
-            x0.map(f32::to_bits)
-        };
-        assert_eq!(run(3), run(3));
-        assert_ne!(run(3), run(4));
-    }
-}
+/// Most steps that a schedule can have.
+pub const MAX_STEPS: usize = 100;

@@ -1,9 +1,7 @@
 //! Noise levels to visit.
 
+use super::MAX_STEPS;
 use heapless::Vec;
-
-/// Most steps that a schedule can have.
-pub const MAX_STEPS: usize = 100;
 
 /// The levels of Karras et al. 2022, eq. 5: evenly spaced in `sigma^(1/rho)`.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,0 +1,91 @@
+//! What a cache remembers, and what a step computes with it.
+
+use super::Cache;
+use super::change::Change;
+use super::forecast::Forecast;
+
+/// What a step computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::sampler) enum Turn {
+    Whole,
+    /// The shallow part of the model.
+    Shallow,
+    /// The answer with the condition alone.
+    Conditioned,
+    Nothing,
+}
+
+/// A whole step.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::sampler) struct Asked {
+    step: usize,
+    guided: bool,
+}
+
+/// What a cache remembers of the steps before.
+#[derive(Debug, Clone)]
+pub(in crate::sampler) enum Memory {
+    Deep { interval: usize, last: Option<Asked> },
+    Difference { interval: usize, last: Option<usize> },
+    Taylor(Forecast),
+    Bounded(Change),
+}
+
+impl Memory {
+    /// For `steps` steps with `inputs` values of x and `outputs` of the model.
+    pub fn new(cache: Cache, steps: usize, inputs: usize, outputs: usize) -> Self {
+        match cache {
+            Cache::Deep { interval } => Memory::Deep { interval, last: None },
+            Cache::Difference { interval } => Memory::Difference { interval, last: None },
+            Cache::Taylor { interval } => Memory::Taylor(Forecast::new(interval, outputs)),
+            Cache::Bounded { threshold } => Memory::Bounded(Change::new(threshold, steps, inputs, outputs)),
+        }
+    }
+
+    /// Forgets the sample before.
+    pub fn begin(&mut self) {
+        match self {
+            Memory::Deep { last, .. } => *last = None,
+            Memory::Difference { last, .. } => *last = None,
+            Memory::Taylor(forecast) => forecast.begin(),
+            Memory::Bounded(change) => change.begin(),
+        }
+    }
+
+    /// What `step` computes, guided or not; `input` is what the model would see.
+    pub fn turn(&mut self, step: usize, is_guided: bool, input: &[f32]) -> Turn {
+        let (is_due, other) = match self {
+            Memory::Deep { interval, last } => {
+                // A guided step needs the deep feature without the condition too.
+                let serves = |last: &Asked| step - last.step < *interval && (last.guided || !is_guided);
+                (!last.as_ref().is_some_and(serves), Turn::Shallow)
+            }
+            Memory::Difference { interval, last } => {
+                (last.is_none_or(|last| step - last >= *interval), Turn::Conditioned)
+            }
+            Memory::Taylor(forecast) => (forecast.is_due(step), Turn::Nothing),
+            Memory::Bounded(change) => (change.is_due(step, input), Turn::Nothing),
+        };
+        if is_due { Turn::Whole } else { other }
+    }
+
+    /// Keeps the `output` of a whole step, which asked without the condition too where it was guided.
+    pub fn keep(&mut self, step: usize, guided: bool, output: &[f32]) {
+        match self {
+            Memory::Deep { last, .. } => *last = Some(Asked { step, guided }),
+            Memory::Difference { last, .. } if guided => *last = Some(step),
+            Memory::Taylor(forecast) => forecast.keep(step, output),
+            Memory::Bounded(change) => change.keep(output),
+            _ => {}
+        }
+    }
+
+    /// Fills `output` at a step that computes nothing.
+    pub fn recall(&self, step: usize, output: &mut [f32]) {
+        match self {
+            Memory::Taylor(forecast) => forecast.recall(step, output),
+            Memory::Bounded(change) => change.recall(output),
+            _ => {}
+        }
+    }
+}
