@@ -19,6 +19,8 @@ pub mod engine;
 pub mod evaluation;
 #[cfg(feature = "std")]
 pub mod files;
+#[cfg(feature = "onnx")]
+pub mod generate;
 #[cfg(feature = "std")]
 pub mod link;
 #[cfg(feature = "std")]

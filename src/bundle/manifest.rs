@@ -1,4 +1,4 @@
-//! `bundle.json` and `scheduler_config.json`, as they stand in the files.
+//! `bundle.json`, as it stands in the file.
 
 use heapless::Vec;
 use serde::Deserialize;
@@ -27,7 +27,7 @@ pub struct Manifest<'a> {
 /// A file of the bundle.
 #[derive(Debug, Deserialize)]
 pub struct FileEntry<'a> {
-    /// `head`, `restore`, `prior`, `scheduler`, `card`.
+    /// One of those in `docs/bundle.md`.
     pub role: &'a str,
     /// Name of a file in the bundle's folder.
     pub file: &'a str,
@@ -56,52 +56,9 @@ pub struct FusionWeights {
     pub noise_permille: u16,
 }
 
-/// The keys of diffusers' `scheduler_config.json` that version 0 uses.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(default)]
-pub struct Scheduler {
-    pub sigma_min: f32,
-    pub sigma_max: f32,
-    pub rho: f32,
-}
-
-impl Default for Scheduler {
-    /// `CMStochasticIterativeScheduler`'s defaults.
-    fn default() -> Self {
-        Scheduler { sigma_min: 0.002, sigma_max: 80.0, rho: 7.0 }
-    }
-}
-
-impl<'a> Manifest<'a> {
-    pub(super) fn parse(text: &'a [u8]) -> Result<Self, String> {
-        parse(text)
-    }
-}
-
-impl Scheduler {
-    pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
-        #[derive(Deserialize)]
-        struct Named<'a> {
-            #[serde(rename = "_class_name")]
-            class_name: &'a str,
-        }
-        let Named { class_name } = parse(text)?;
-        if class_name != "CMStochasticIterativeScheduler" {
-            return Err(format!(
-                "_class_name: {class_name:?} is not CMStochasticIterativeScheduler, the one that this version samples with"
-            ));
-        }
-        let scheduler: Scheduler = parse(text)?;
-        let Scheduler { sigma_min, sigma_max, rho } = scheduler;
-        if !(0.0 < sigma_min && sigma_min < sigma_max && sigma_max <= 10_000.0 && (1.0..=100.0).contains(&rho)) {
-            return Err("should have 0 < sigma_min < sigma_max <= 10000 and rho from 1 to 100".into());
-        }
-        Ok(scheduler)
-    }
-}
-
-fn parse<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String> {
-    match serde_json_core::from_slice::<T>(text) {
+/// Reads a manifest, or what a role needs of one.
+pub(super) fn whole<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, String> {
+    match serde_json_core::from_slice(text) {
         Ok((value, used)) if text[used..].iter().all(u8::is_ascii_whitespace) => Ok(value),
         Ok(_) => Err("something follows the JSON object".into()),
         Err(error) => {
@@ -120,18 +77,10 @@ mod tests {
 
     #[test]
     fn reads_what_it_knows_and_skips_the_rest() {
-        let manifest = Manifest::parse(TEXT.as_bytes()).unwrap();
+        let manifest = whole::<Manifest>(TEXT.as_bytes()).unwrap();
         assert_eq!((manifest.name, manifest.grid, manifest.files[0].role), ("b", [128, 96], "head"));
-        assert!(Manifest::parse(&TEXT.as_bytes()[..100]).is_err());
-        assert!(Manifest::parse(TEXT.replace("\"steps\": 2,", "").as_bytes()).is_err());
-        assert!(Manifest::parse(format!("{TEXT} x").as_bytes()).is_err());
-    }
-
-    #[test]
-    fn schedulers_of_other_classes_are_refused() {
-        let karras = r#"{"_class_name": "CMStochasticIterativeScheduler", "sigma_max": 40.0, "clip_denoised": true}"#;
-        assert_eq!(Scheduler::parse(karras.as_bytes()).unwrap(), Scheduler { sigma_max: 40.0, ..Default::default() });
-        assert!(Scheduler::parse(br#"{"_class_name": "LCMScheduler"}"#).unwrap_err().contains("LCMScheduler"));
-        assert!(Scheduler::parse(br#"{"_class_name": "CMStochasticIterativeScheduler", "rho": 0}"#).is_err());
+        assert!(whole::<Manifest>(&TEXT.as_bytes()[..100]).is_err());
+        assert!(whole::<Manifest>(TEXT.replace("\"steps\": 2,", "").as_bytes()).is_err());
+        assert!(whole::<Manifest>(format!("{TEXT} x").as_bytes()).is_err());
     }
 }

@@ -1,17 +1,22 @@
 //! A model bundle: a folder with `bundle.json`, ONNX files by role, and what they promise. Checked whole when it is opened.
 
+mod contract;
 mod error;
+mod generative;
+mod listed;
 mod manifest;
+mod scheduler;
 
+pub use contract::{Contract, Kind, Layout, MAX_CONDITIONS};
 pub use error::BundleError;
-pub use manifest::{FileEntry, FusionWeights, GateThresholds, Manifest, SCHEMA, Scheduler};
+pub use generative::Generative;
+pub use manifest::{FileEntry, FusionWeights, GateThresholds, Manifest, SCHEMA};
 
-use crate::engine::{Engine, Session};
+use crate::engine::{Engine, Interface, Session};
 use crate::files;
-use crate::sampler::MAX_STEPS;
+use crate::sampler::{CmStochasticIterativeScheduler, MAX_STEPS};
 use crate::scene::{ClassMap, LabelSet};
 use crate::wire::Grid;
-use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 /// Name of the manifest inside the folder.
@@ -29,7 +34,7 @@ pub struct Bundle {
     pub fusion: FusionWeights,
     /// Sampler steps when nobody asks for a number.
     pub steps: u16,
-    scheduler: Scheduler,
+    scheduler: CmStochasticIterativeScheduler,
 }
 
 impl Bundle {
@@ -41,7 +46,8 @@ impl Bundle {
         let path = dir.join(MANIFEST);
         let text =
             files::read(&path, files::MAX_JSON).map_err(|error| BundleError::Read { file: path.clone(), error })?;
-        let manifest = Manifest::parse(&text).map_err(|reason| BundleError::Manifest { file: path.clone(), reason })?;
+        let manifest: Manifest =
+            manifest::whole(&text).map_err(|reason| BundleError::Manifest { file: path.clone(), reason })?;
         let field = |field, reason: String| BundleError::Field { file: path.clone(), field, reason };
         if manifest.schema != SCHEMA {
             return Err(field("schema", format!("is {}, this semrx reads {SCHEMA}", manifest.schema)));
@@ -59,27 +65,7 @@ impl Bundle {
         if fusion.unknown_permille.max(fusion.noise_permille) > 1000 {
             return Err(field("fusion", "a weight is above 1000".into()));
         }
-        let mut files = Vec::new();
-        for entry in &manifest.files {
-            // A bundle is a folder: nothing in it points outside.
-            if Path::new(entry.file).file_name().is_none_or(|name| name != entry.file) {
-                return Err(field("files", format!("{:?} is not the name of a file in the folder", entry.file)));
-            }
-            if files.iter().any(|(role, _)| role == entry.role) {
-                return Err(field("files", format!("role {:?} is there twice", entry.role)));
-            }
-            if entry.sha256.len() != 64 || !entry.sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                return Err(field("files", format!("the sha256 of {:?} is not 64 hexadecimal digits", entry.file)));
-            }
-            let file = dir.join(entry.file);
-            let bytes = files::read(&file, files::MAX_MODEL)
-                .map_err(|error| BundleError::Read { file: file.clone(), error })?;
-            let hash = hex(&Sha256::digest(&bytes));
-            if !hash.eq_ignore_ascii_case(entry.sha256) {
-                return Err(BundleError::Hash { file, role: entry.role.into() });
-            }
-            files.push((entry.role.to_owned(), file));
-        }
+        let files = listed::files(dir, &manifest.files)?;
         let mut bundle = Bundle {
             dir: dir.to_owned(),
             name: manifest.name.into(),
@@ -89,13 +75,14 @@ impl Bundle {
             gate: manifest.gate,
             fusion,
             steps: manifest.steps,
-            scheduler: Scheduler::default(),
+            scheduler: CmStochasticIterativeScheduler::default(),
         };
         if let Some(file) = bundle.file("scheduler") {
             let file = file.to_owned();
             let text =
                 files::read(&file, files::MAX_JSON).map_err(|error| BundleError::Read { file: file.clone(), error })?;
-            bundle.scheduler = Scheduler::parse(&text).map_err(|reason| BundleError::Manifest { file, reason })?;
+            bundle.scheduler =
+                scheduler::parse(&text, &file).map_err(|reason| BundleError::Manifest { file, reason })?;
         }
         if bundle.file("prior").is_some() {
             bundle.prior()?;
@@ -119,8 +106,9 @@ impl Bundle {
         self.grid
     }
 
-    pub fn scheduler(&self) -> Scheduler {
-        self.scheduler
+    /// The scheduler of the restore network: diffusers' defaults where the bundle has none.
+    pub fn scheduler(&self) -> &CmStochasticIterativeScheduler {
+        &self.scheduler
     }
 
     /// Roles with their files, in the manifest's order.
@@ -133,7 +121,7 @@ impl Bundle {
         self.files.iter().find(|(name, _)| name == role).map(|(_, file)| file.as_path())
     }
 
-    /// Loads the model of `role`, with these [inputs and outputs](Session::load).
+    /// Loads the model of `role`, with these inputs and outputs.
     ///
     /// # Errors
     /// [`BundleError::Role`] when the bundle has none, [`BundleError::Engine`] when it can't be loaded or has others.
@@ -141,12 +129,10 @@ impl Bundle {
         &self,
         role: &'static str,
         engine: &Engine,
-        inputs: &[(&str, &[usize])],
-        lasting: usize,
-        outputs: &[(&str, &[usize])],
+        interface: &Interface<'_>,
     ) -> Result<Session, BundleError> {
         let file = self.file(role).ok_or(BundleError::Role { dir: self.dir.clone(), role })?;
-        Session::load(file, engine, inputs, lasting, outputs).map_err(BundleError::Engine)
+        Session::load(file, engine, interface).map_err(BundleError::Engine)
     }
 
     /// The most common class of each cell in the training maps: the baseline `prior`.
@@ -162,8 +148,4 @@ impl Bundle {
         }
         Ok(map)
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -11,7 +11,6 @@ use semrx::engine::kernel::threads::Threads;
 use semrx::engine::plan::Machine;
 use serde_json::json;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Plan an ONNX model, run it on random inputs, and say what it takes.
@@ -54,7 +53,7 @@ pub fn run(options: &Options) -> Done {
     };
     let threads =
         Threads::new(options.threads as usize).map_err(|error| Failure::failed(format!("--threads: {error}")))?;
-    let machine = Machine { isa, threads: Arc::new(threads) };
+    let machine = Machine::with(isa, threads);
     let before = memory::Held::now();
     let mut model = Planned::load(&options.model, &machine)?;
     let mut times = Vec::new();

@@ -5,8 +5,10 @@ use semrx::board::ProfileError;
 use semrx::bundle::BundleError;
 use semrx::engine::{EngineError, NpzError};
 use semrx::evaluation::EvaluationError;
+use semrx::generate::GenerateError;
 use semrx::link::{AddressError, LinkError};
 use semrx::maps::MapError;
+use semrx::sampler::SchedulerError;
 use std::fmt::Display;
 use std::process::ExitCode;
 
@@ -103,6 +105,20 @@ impl From<EvaluationError> for Failure {
             EvaluationError::Bundle(error) => Failure::from(error),
             EvaluationError::Engine(error) => Failure::from(error),
             EvaluationError::Send { .. } => Failure::refused(error),
+        }
+    }
+}
+
+impl From<GenerateError> for Failure {
+    fn from(error: GenerateError) -> Self {
+        match error {
+            GenerateError::Bundle(error) => Failure::from(error),
+            GenerateError::Engine(error) => Failure::from(error),
+            GenerateError::Scheduler { error: SchedulerError::NotFinite { .. }, .. } => Failure::failed(error),
+            GenerateError::Request { .. } | GenerateError::Scheduler { error: SchedulerError::Request { .. }, .. } => {
+                Failure::usage(error)
+            }
+            _ => Failure::refused(error),
         }
     }
 }

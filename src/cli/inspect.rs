@@ -4,6 +4,7 @@ use super::exit::Failure;
 use super::output::print;
 use super::{Done, bundles};
 use clap::Args;
+use semrx::bundle::Generative;
 use semrx::engine::kernel::Isa;
 use semrx::engine::plan::{Machine, Port};
 use semrx::engine::{Fallback, Planned};
@@ -18,7 +19,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-/// Say what is in a capture (.srx), a single packet, an ONNX model, or a bundle.
+/// Say what is in a capture (.srx), a single packet, an ONNX model, a bundle, or a folder with a model to sample.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -66,6 +67,24 @@ pub fn run(options: &Options) -> Done {
 
 fn cannot(file: &Path, error: &std::io::Error) -> Failure {
     Failure::refused(format!("{}: {error}", file.display()))
+}
+
+/// A model to sample, with its scheduler.
+fn generative_words(generative: &Generative, whole: bool) -> Result<Value, Failure> {
+    let (contract, scheduler) = (&generative.contract, generative.scheduler(None)?);
+    let shallow = generative.shallow.as_ref().map(|file| model_words(file, whole)).transpose()?;
+    Ok(json!({
+        "to sample": generative.model.display().to_string(),
+        "scheduler": scheduler.class(),
+        "contract": {
+            "x": contract.x.as_str(), "t": contract.t.as_str(), "r": contract.r.as_deref(),
+            "condition": contract.condition.iter().map(|name| name.as_str()).collect::<Vec<_>>(),
+            "mask": contract.mask.as_deref(), "guidance": contract.guidance.as_deref(),
+            "output": contract.output.as_str(), "deep": contract.deep.as_deref(),
+        },
+        "model": model_words(&generative.model, whole)?,
+        "shallow": shallow,
+    }))
 }
 
 /// Nested JSON as indented lines.
@@ -116,7 +135,13 @@ fn model(path: &Path, whole: bool) -> Result<Value, Failure> {
 }
 
 fn bundle(path: &Path, whole: bool) -> Result<Value, Failure> {
-    let bundle = bundles::open(path)?;
+    let bundle = match bundles::open(path) {
+        Ok(bundle) => bundle,
+        // One for `semrx sample` alone has no label set and no gate.
+        Err(refused) => {
+            return bundles::generative(path).map_or(Err(refused), |generative| generative_words(&generative, whole));
+        }
+    };
     let mut roles = serde_json::Map::new();
     for (role, file) in bundle.files() {
         let bytes = std::fs::metadata(file).map_err(|error| cannot(file, &error))?.len();
@@ -128,7 +153,7 @@ fn bundle(path: &Path, whole: bool) -> Result<Value, Failure> {
     }
     let labels = bundle.labels();
     let classes: Vec<_> = labels.classes.iter().map(|class| class.name).collect();
-    let scheduler = bundle.scheduler();
+    let karras = bundle.scheduler().karras();
     Ok(json!({
         "bundle": bundle.name(),
         "folder": bundle.dir().display().to_string(),
@@ -136,7 +161,7 @@ fn bundle(path: &Path, whole: bool) -> Result<Value, Failure> {
         "label_set": labels.name,
         "classes": classes,
         "grid": bundle.grid().to_string(),
-        "sampler": {"steps": bundle.steps, "sigma_min": scheduler.sigma_min, "sigma_max": scheduler.sigma_max, "rho": scheduler.rho},
+        "sampler": {"steps": bundle.steps, "sigma_min": karras.sigma_min, "sigma_max": karras.sigma_max, "rho": karras.rho},
         "gate": {
             "calibrated": false,
             "unknown_permille": bundle.gate.unknown_permille,

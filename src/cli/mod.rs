@@ -13,6 +13,7 @@ mod memory;
 mod output;
 mod records;
 mod run;
+mod sample;
 mod send;
 mod street;
 
@@ -51,6 +52,7 @@ enum Verb {
     Eval(eval::Options),
     Inspect(inspect::Options),
     Infer(infer::Options),
+    Sample(sample::Options),
     Bench(bench::Options),
     Street(street::Options),
 }
@@ -75,6 +77,7 @@ pub fn main() -> ExitCode {
         Verb::Eval(options) => eval::run(&options),
         Verb::Inspect(options) => inspect::run(&options),
         Verb::Infer(options) => infer::run(&options),
+        Verb::Sample(options) => sample::run(&options),
         Verb::Bench(options) => bench::run(&options),
         Verb::Street(options) => street::run(&options),
     };

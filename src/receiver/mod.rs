@@ -13,7 +13,7 @@ pub use gate::{Gate, Pace};
 pub use refine::{Refined, SamplerKind};
 
 use crate::bundle::{Bundle, BundleError};
-use crate::engine::{Engine, EngineError, Session};
+use crate::engine::{Engine, EngineError, Interface, Session};
 use crate::scene::Scene;
 use crate::scene::rule::{COLUMNS, PAIRS};
 use crate::wire::{Grid, Header};
@@ -104,7 +104,8 @@ impl Receiver {
         let ports = condition::ports(grid, bundle.labels().len());
         let inputs: Vec<(&str, &[usize])> = ports.iter().map(|(name, shape)| (*name, shape.as_slice())).collect();
         let outputs = [("free", &[1, COLUMNS][..]), ("hazard", &[1, PAIRS])];
-        let head = bundle.session("head", engine, &inputs, inputs.len(), &outputs)?;
+        let interface = Interface { inputs: &inputs, lasting: inputs.len(), timestep: None, outputs: &outputs };
+        let head = bundle.session("head", engine, &interface)?;
         let refiner = match config.mode {
             Mode::SemanticFirst => None,
             Mode::Auto | Mode::Hybrid => {

@@ -2,7 +2,7 @@
 
 use super::condition::{self, BITS, Condition, class_bits};
 use crate::bundle::{Bundle, BundleError};
-use crate::engine::{Engine, EngineError, Session};
+use crate::engine::{Engine, EngineError, Interface, Session};
 use crate::noise::Noise;
 use crate::sampler::{self, Ddim, Karras, MultistepConsistency, Step};
 use crate::scene::Scene;
@@ -55,12 +55,15 @@ impl Refiner {
         inputs.extend(shared.iter().map(|(name, shape)| (*name, shape.as_slice())));
         // One step needs no memory of what lasts for several.
         let lasting = if steps > 1 { 2 } else { inputs.len() };
-        let restore = bundle.session("restore", engine, &inputs, lasting, &[("logits", &logits)])?;
-        let scheduler = bundle.scheduler();
+        let karras = bundle.scheduler().karras();
+        let sigmas = karras.sigmas(steps as usize);
+        let interface =
+            Interface { inputs: &inputs, lasting, timestep: Some(("sigma", &sigmas)), outputs: &[("logits", &logits)] };
+        let restore = bundle.session("restore", engine, &interface)?;
         let cells = grid.cells();
         Ok(Refiner {
             restore,
-            karras: Karras { sigma_min: scheduler.sigma_min, sigma_max: scheduler.sigma_max, rho: scheduler.rho },
+            karras,
             kind,
             x: vec![0.0; BITS * cells],
             x0: vec![0.0; BITS * cells],

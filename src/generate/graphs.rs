@@ -1,0 +1,70 @@
+//! A model's graphs: the whole one, and its shallow part for cached steps.
+
+use super::graph::{Conditions, Graph};
+use crate::bundle::Contract;
+use crate::engine::EngineError;
+use crate::engine::plan::Machine;
+use crate::sampler::{Branch, Depth, Network, Question};
+use std::path::Path;
+
+/// Loaded, with the deep features that the whole graph left.
+#[derive(Debug)]
+pub(super) struct Graphs {
+    whole: Graph,
+    shallow: Option<Graph>,
+    /// With the condition, and without; empty without a shallow part.
+    deep: [Vec<f32>; 2],
+}
+
+impl Graphs {
+    /// Loads the model at `whole`, and its shallow part if there is one, which have to fit together.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub fn load(
+        whole: &Path,
+        shallow: Option<&Path>,
+        contract: &Contract,
+        conditions: Conditions<'_>,
+        machine: &Machine,
+    ) -> Result<Self, EngineError> {
+        let whole = Graph::load(whole, Depth::Whole, contract, conditions, machine)?;
+        let Some(path) = shallow else {
+            return Ok(Graphs { whole, shallow: None, deep: [Vec::new(), Vec::new()] });
+        };
+        let shallow = Graph::load(path, Depth::Shallow, contract, conditions, machine)?;
+        let shapes =
+            |graph: &Graph| [Some(graph.x_shape()), graph.deep_shape()].map(|shape| shape.map(<[usize]>::to_vec));
+        let (ours, theirs) = (shapes(&whole), shapes(&shallow));
+        if ours != theirs {
+            let [ours, theirs] = [ours, theirs].map(|shapes| shapes.map(Option::unwrap_or_default));
+            let reason = format!("its x and its deep feature are {theirs:?}, those of the whole model {ours:?}");
+            return Err(EngineError::Interface { model: path.to_owned(), reason });
+        }
+        let len = whole.deep_shape().map_or(0, |shape| shape.iter().product());
+        Ok(Graphs { whole, shallow: Some(shallow), deep: [vec![0.0; len], vec![0.0; len]] })
+    }
+
+    pub fn whole(&self) -> &Graph {
+        &self.whole
+    }
+}
+
+impl Network for Graphs {
+    type Error = EngineError;
+
+    fn ask(&mut self, input: &[f32], question: Question, output: &mut [f32]) -> Result<(), EngineError> {
+        let deep = &mut self.deep[usize::from(question.branch == Branch::Null)];
+        match (&mut self.shallow, question.depth) {
+            (Some(shallow), Depth::Shallow) => shallow.ask(input, question, deep, output),
+            _ => self.whole.ask(input, question, deep, output),
+        }
+    }
+
+    fn macs(&self, depth: Depth) -> u64 {
+        match (&self.shallow, depth) {
+            (Some(shallow), Depth::Shallow) => shallow.macs(),
+            _ => self.whole.macs(),
+        }
+    }
+}
