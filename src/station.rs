@@ -180,6 +180,7 @@ impl Station {
             }
         }
         scene.finish(frame.snr_cdb);
+        record.blind_snr_cdb = scene.blind_snr_cdb();
         record.timing.decode_us = elapsed_us(arrival);
 
         let provisional = self.receiver.provisional(scene)?;

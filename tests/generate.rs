@@ -7,7 +7,7 @@ use semrx::bundle::{Contract, Generative};
 use semrx::engine::Arrays;
 use semrx::engine::kernel::Isa;
 use semrx::engine::plan::Machine;
-use semrx::generate::{Generator, Settings};
+use semrx::generate::{Generator, Given, Known, Settings, calibrate};
 use semrx::noise::Noise;
 use semrx::sampler::{Cache, Normals, Request, Sampler, Scheduler, Spent, Times};
 use sha2::{Digest, Sha256};
@@ -191,8 +191,28 @@ fn a_plain_export_is_sampled_by_its_defaults() {
     let expected = expected(DDIM, 5, |_, x, times| x / 2.0 + times.t / 1000.0);
     for _ in 0..2 {
         let mut steps = 0;
-        close(generator.run(&Noise::new(1, 2), None, || steps += 1).unwrap(), &expected);
+        close(generator.run(&Noise::new(1, 2), Given::default(), || steps += 1).unwrap(), &expected);
         assert_eq!((steps, generator.spent().asked), (5, 5));
+    }
+}
+
+#[test]
+fn what_is_known_is_put_back_by_its_weight() {
+    let folder = Folder::new("known", Model::plain(), r#"{"_class_name": "LCMScheduler"}"#);
+    let mut generator = open(&folder.open(), &settings(3), &Arrays::default()).unwrap();
+    let noise = Noise::new(1, 2);
+    let free = generator.run(&noise, Given::default(), || {}).unwrap().to_vec();
+    let mut take = |weight: &[f32]| {
+        let known = Some(Known { sample: &[5.0, -6.0, 7.0, -8.0], weight });
+        generator.run(&noise, Given { known, beginning: None }, || {}).map(<[f32]>::to_vec).map_err(|e| e.to_string())
+    };
+    // LCM's last step ends on its estimate.
+    close(&take(&[1.0; 4]).unwrap(), &[5.0, -6.0, 7.0, -8.0]);
+    let part = take(&[1.0, 0.0, 0.5, 0.0]).unwrap();
+    close(&[part[0], part[1], part[3]], &[5.0, free[1], free[3]]);
+    assert!(part[2] > free[2].min(7.0) && part[2] < free[2].max(7.0), "{part:?} {free:?}");
+    for weight in [&[1.0, 0.0, 0.0][..], &[0.0, 1.5, 0.0, 0.0], &[f32::NAN; 4]] {
+        assert!(take(weight).unwrap_err().starts_with("known: "));
     }
 }
 
@@ -208,14 +228,14 @@ fn guidance_leads_away_from_zeros_or_from_a_file() {
     let mut generator = open(&generative, &guided, &arrays).unwrap();
     let step = |times: Times| [666.0, 333.0, 0.0].iter().position(|&t| t == times.t).unwrap();
     let from_zeros = expected(DDIM, 3, |index, x, times| x / 2.0 + guided.guidance[step(times)] * text[index % 2]);
-    close(generator.run(&Noise::new(1, 2), None, || {}).unwrap(), &from_zeros);
+    close(generator.run(&Noise::new(1, 2), Given::default(), || {}).unwrap(), &from_zeros);
     assert_eq!(generator.spent(), Spent { asked: 5, ..generator.spent() });
 
     // Without guidance, the condition is written once.
     let mut generator = open(&generative, &settings(3), &arrays).unwrap();
     let conditioned = expected(DDIM, 3, |index, x, _| x / 2.0 + text[index % 2]);
     for _ in 0..2 {
-        close(generator.run(&Noise::new(1, 2), None, || {}).unwrap(), &conditioned);
+        close(generator.run(&Noise::new(1, 2), Given::default(), || {}).unwrap(), &conditioned);
     }
 
     let mut null = Arrays::default();
@@ -226,7 +246,7 @@ fn guidance_leads_away_from_zeros_or_from_a_file() {
     let twice = Settings { guidance: vec![2.0], ..settings(3) };
     let mut generator = open(&folder.open(), &twice, &arrays).unwrap();
     let from_file = expected(DDIM, 3, |index, x, _| x / 2.0 + 2.0 * text[index % 2] - 1.0);
-    close(generator.run(&Noise::new(1, 2), None, || {}).unwrap(), &from_file);
+    close(generator.run(&Noise::new(1, 2), Given::default(), || {}).unwrap(), &from_file);
 }
 
 #[test]
@@ -252,7 +272,7 @@ fn two_times_and_an_embedded_scale() {
     // 1000 (1.001 - 1) is 1 within rounding.
     let scale = 1f32.sin() + 1f32.cos();
     let expected = expected(scheduler, 4, |_, x, times| x * (times.t - times.r) / 1000.0 + scale);
-    let found = generator.run(&Noise::new(1, 2), None, || {}).unwrap();
+    let found = generator.run(&Noise::new(1, 2), Given::default(), || {}).unwrap();
     assert!(
         found.iter().zip(&expected).all(|(found, expected)| (found - expected).abs() < 1e-3),
         "{found:?} {expected:?}"
@@ -311,7 +331,7 @@ fn a_variance_is_left_alone() {
     let mut generative = folder.open();
     generative.contract.learned_variance = true;
     let mut generator = open(&generative, &settings(3), &Arrays::default()).unwrap();
-    close(generator.run(&Noise::new(1, 2), None, || {}).unwrap(), &expected(DDIM, 3, |_, x, _| x / 2.0));
+    close(generator.run(&Noise::new(1, 2), Given::default(), || {}).unwrap(), &expected(DDIM, 3, |_, x, _| x / 2.0));
 }
 
 /// `deep = sample / 2`, `out_sample = deep + timestep / 1000`; its shallow part takes the deep feature.
@@ -346,7 +366,7 @@ fn cached_steps_run_the_shallow_graph_on_the_deep_feature() {
         deep.borrow()[index] + times.t / 1000.0
     });
     for _ in 0..2 {
-        close(generator.run(&Noise::new(1, 2), None, || {}).unwrap(), &expected);
+        close(generator.run(&Noise::new(1, 2), Given::default(), || {}).unwrap(), &expected);
         assert_eq!((generator.spent().asked, generator.spent().cached_steps), (4, 2));
     }
 
@@ -363,6 +383,24 @@ fn cached_steps_run_the_shallow_graph_on_the_deep_feature() {
     folder.list(&roles, r#"{"deep": "deep"}"#);
     let error = open(&folder.open(), &cached, &Arrays::default()).unwrap_err();
     assert!(error.contains("shallow.onnx") && error.contains("[1, 1, 2, 1]"), "{error}");
+}
+
+#[test]
+fn a_threshold_is_found_that_keeps_its_word() {
+    let folder = Folder::new("calibrated", Model::plain(), DDIM);
+    let mut generator = open(&folder.open(), &settings(20), &Arrays::default()).unwrap();
+    let mut tried = 0;
+    let found = calibrate(&mut generator, Noise::new(1, 2), 3, 0.02, |_| tried += 1).unwrap().unwrap();
+    assert!(found.error <= 0.02 && found.spent.cached_steps > 0 && tried > 5, "{found:?}");
+    let next = calibrate(&mut generator, Noise::new(1, 2), 3, 0.2, |_| {}).unwrap().unwrap();
+    assert!(next.threshold > found.threshold && next.spent.saved_macs >= found.spent.saved_macs, "{next:?}");
+    let strict = calibrate(&mut generator, Noise::new(1, 2), 3, 1e-12, |_| {}).unwrap();
+    assert!(strict.is_none_or(|found| found.error <= 1e-12), "{strict:?}");
+
+    let told = semrx(&["sample", &folder.path(""), "--steps", "20", "--calibrate-cache", "0.02", "--json"]);
+    let told: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert!(told["cache_threshold"].as_f64().unwrap() > 0.0 && told["error"].as_f64().unwrap() <= 0.02, "{told}");
+    
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::output::print;
 use super::{Done, bundles};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use semrx::evaluation::{Case, Outcome, ROWS, Row, Score, Scores, evaluate, paired_f1};
+use semrx::evaluation::{Case, Outcome, ROWS, Row, Score, Scores, SnrError, evaluate, paired_f1};
 use semrx::link::ChannelSpec;
 use semrx::maps;
 use semrx::report::metrics::HazardCounts;
@@ -41,6 +41,9 @@ pub struct Options {
     /// A channel; sent as soft8 where it has a sigma, as map otherwise. Without any, the channels of docs/evidence.md
     #[arg(long, value_name = "SPEC")]
     channel: Vec<ChannelSpec>,
+    /// The radio tells no SNR: that of soft payloads is estimated from their codes
+    #[arg(long)]
+    blind_snr: bool,
     /// Seed of channel and sampler
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -85,7 +88,10 @@ pub fn run(options: &Options) -> Done {
     };
     let cases: Vec<Case> = channels
         .into_iter()
-        .map(|channel| Case { payload: if channel.sigma.is_some() { Payload::Soft8 } else { Payload::Map }, channel })
+        .map(|channel| {
+            let payload = if channel.sigma.is_some() { Payload::Soft8 } else { Payload::Map };
+            Case { payload, channel, blind: options.blind_snr }
+        })
         .collect();
 
     let progress = ProgressBar::new((cases.len() * truths.len()) as u64);
@@ -180,6 +186,10 @@ fn text_table(truths: &[ClassMap], outcomes: &[(Outcome, Vec<Scores>)]) -> Strin
             text += &format!("{:<15}{columns}{mmac:>8.0}{generated:>5.0}%\n", row.name());
         }
         text += &compare(outcome, scores);
+        if let Some(SnrError { mean_db, most_db }) = outcome.snr_error {
+            let how = if outcome.case.blind { "estimated" } else { "told" };
+            text += &format!("  the SNR that is {how} is {mean_db:.2} dB off on average, {most_db:.2} dB at most\n");
+        }
     }
     text
 }
@@ -237,7 +247,9 @@ fn json_table(outcomes: &[(Outcome, Vec<Scores>)]) -> Value {
             .collect();
         json!({
             "payload": outcome.case.payload.name(), "channel": outcome.case.channel.to_string(),
-            "frames": outcome.frames, "mean_bytes": outcome.mean_bytes, "rows": rows,
+            "frames": outcome.frames, "mean_bytes": outcome.mean_bytes,
+            "snr_error_db": outcome.snr_error.map(|error| json!({"mean": error.mean_db, "most": error.most_db})),
+            "rows": rows,
         })
     });
     json!({"schema": 1, "cases": cases.collect::<Vec<_>>()})

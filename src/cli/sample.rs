@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use semrx::engine::Arrays;
 use semrx::engine::kernel::threads::MAX_THREADS;
 use semrx::engine::plan::Machine;
-use semrx::generate::{Beginning, Generator, Settings};
+use semrx::generate::{Beginning, Calibration, Generator, Given, Known, Settings, calibrate};
 use semrx::noise::Noise;
 use semrx::sampler::{Cache, MAX_STEPS, Recorded, Request, Start};
 use serde_json::json;
@@ -25,7 +25,7 @@ const STREAM: u64 = 0x7361_6d70_6c65;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Arrays: noise [DRAWS, ...] in the file of --noise, draw 0 to begin with, draw k + 1 for step k; the model's inputs by their names in that of
---condition; sample in that of --from and --out. All in the model's layout.
+--condition; sample in that of --from and --out; known and weight in that of --known. All in the model's layout.
 
 Caches: deep (DeepCache: the shallow graph on two of three steps, or N - 1 of N), difference (what guidance adds, reused on every second
 step), taylor (the model's answers continued in a straight line, asked every third step), bounded (the last answer, until x has changed
@@ -36,7 +36,9 @@ Examples:
   semrx sample unet/ --steps 20 --scheduler DPMSolverMultistepScheduler --noise noise.npz --out sample.npz
   semrx sample mine/ --steps 4 --condition text.npz --guidance 7.5 --out sample.npz
   semrx sample unet/ --steps 50 --cache taylor:2 --out sample.npz
-  semrx sample unet/ --steps 50 --from noisy.npz --start snr=10 --out sample.npz")]
+  semrx sample unet/ --steps 50 --from noisy.npz --start snr=10 --out sample.npz
+  semrx sample unet/ --steps 20 --known half.npz --out sample.npz
+  semrx sample unet/ --steps 20 --calibrate-cache 0.05")]
 pub struct Options {
     /// Folder with model.onnx and scheduler_config.json, or a bundle (a folder, or a name)
     model: PathBuf,
@@ -70,15 +72,26 @@ pub struct Options {
     /// Where it begins: step=K, strength=0..1 (img2img), or snr=DB of a noisy sample
     #[arg(long, value_name = "WHERE", requires = "from", value_parser = start)]
     start: Option<Start>,
-    /// Where the sample goes
+    /// What is known of the sample: arrays `known` and `weight`, 1 where it is certain, 0 where nothing is known
     #[arg(long, value_name = "FILE.npz")]
-    out: PathBuf,
+    known: Option<PathBuf>,
+    /// Find the threshold of --cache bounded instead: cached samples stay within this share of the uncached ones, root mean square
+    #[arg(long, value_name = "SHARE", value_parser = share, conflicts_with_all = ["cache", "noise", "from", "known", "out"])]
+    calibrate_cache: Option<f64>,
+    /// Where the sample goes
+    #[arg(long, value_name = "FILE.npz", required_unless_present = "calibrate_cache")]
+    out: Option<PathBuf>,
     /// Threads
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=MAX_THREADS as i64))]
     threads: u8,
     /// Print the figures as JSON
     #[arg(long)]
     json: bool,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| *share > 0.0 && *share < 1.0);
+    share.ok_or_else(|| format!("{text:?} is not between 0 and 1"))
 }
 
 fn start(text: &str) -> Result<Start, String> {
@@ -101,10 +114,14 @@ pub fn run(options: &Options) -> Done {
     let cache = cache.transpose().map_err(Failure::usage)?;
     let settings = Settings { request, guidance: options.guidance.clone(), cache };
     let read = |file: &Option<PathBuf>| file.as_ref().map(|file| Arrays::read(file)).transpose();
-    let (condition, recorded, from) = (read(&options.condition)?, read(&options.noise)?, read(&options.from)?);
+    let (condition, recorded) = (read(&options.condition)?, read(&options.noise)?);
+    let (from, known) = (read(&options.from)?, read(&options.known)?);
     let threads = usize::from(options.threads);
     let machine = Machine::new(threads).map_err(|error| Failure::failed(format!("--threads {threads}: {error}")))?;
     let mut generator = Generator::open(&generative, &scheduler, &settings, &condition.unwrap_or_default(), &machine)?;
+    if let Some(most) = options.calibrate_cache {
+        return calibrate_cache(&mut generator, most, options);
+    }
     let shape = generator.shape().to_vec();
     let len: usize = shape.iter().product();
 
@@ -116,6 +133,15 @@ pub fn run(options: &Options) -> Done {
         }
         _ => None,
     };
+    let known = match (&known, &options.known) {
+        (Some(arrays), Some(file)) => {
+            let known = Known { sample: floats(arrays, file, "known")?, weight: floats(arrays, file, "weight")? };
+            known.check(len).map_err(|error| Failure::refused(format!("{}: {error}", file.display())))?;
+            Some(known)
+        }
+        _ => None,
+    };
+    let given = Given { beginning, known };
     let recorded = match (&recorded, &options.noise) {
         (Some(arrays), Some(file)) => {
             let (values, draws) = (floats(arrays, file, "noise")?, generator.draws());
@@ -135,14 +161,14 @@ pub fn run(options: &Options) -> Done {
     progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let began = Instant::now();
     let sample = match &recorded {
-        Some(recorded) => generator.run(recorded, beginning, || progress.inc(1)),
-        None => generator.run(&Noise::new(options.seed, STREAM), beginning, || progress.inc(1)),
+        Some(recorded) => generator.run(recorded, given, || progress.inc(1)),
+        None => generator.run(&Noise::new(options.seed, STREAM), given, || progress.inc(1)),
     };
     let seconds = began.elapsed().as_secs_f64();
     progress.finish_and_clear();
-    let mut out = Arrays::default();
-    out.insert_floats("sample", &shape, sample?);
-    out.write(&options.out).map_err(Failure::failed)?;
+    let (mut arrays, out) = (Arrays::default(), options.out.as_deref().unwrap_or(Path::new("sample.npz")));
+    arrays.insert_floats("sample", &shape, sample?);
+    arrays.write(out).map_err(Failure::failed)?;
 
     let spent = generator.spent();
     if options.json {
@@ -175,10 +201,36 @@ pub fn run(options: &Options) -> Done {
          {saved}",
         generative.model.display(),
         scheduler.class(),
-        options.out.display(),
+        out.display(),
         seconds * 1e3,
         spent.asked,
         spent.macs as f64 / 1e6,
+    ))
+}
+
+/// Samples that a calibration compares.
+const CALIBRATION_SAMPLES: u64 = 4;
+
+fn calibrate_cache(generator: &mut Generator, most: f64, options: &Options) -> Done {
+    let progress = ProgressBar::new_spinner();
+    let tried = |tried: &Calibration| progress.set_message(format!("threshold {:.4}", tried.threshold));
+    let found = calibrate(generator, Noise::new(options.seed, STREAM), CALIBRATION_SAMPLES, most, tried)?;
+    progress.finish_and_clear();
+    let Some(Calibration { threshold, error, spent }) = found else {
+        return Err(Failure::failed(format!("no threshold keeps samples within {most} of the uncached ones")));
+    };
+    let saved = spent.saved_macs as f64 / (spent.macs + spent.saved_macs) as f64;
+    if options.json {
+        let value = json!({"cache_threshold": threshold, "error": error, "steps": generator.steps(),
+            "cached_steps": spent.cached_steps, "macs": spent.macs, "saved_macs": spent.saved_macs});
+        return print(&format!("{value}\n"));
+    }
+    print(&format!(
+        "{CALIBRATION_SAMPLES} samples of {} steps within {error:.4} of the uncached ones, {} steps cached, {:.0} % of the MACs saved\n\
+         for bundle.json: \"generate\": {{\"cache_threshold\": {threshold}}}\n",
+        generator.steps(),
+        spent.cached_steps,
+        100.0 * saved,
     ))
 }
 

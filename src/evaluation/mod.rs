@@ -24,6 +24,24 @@ use std::fmt;
 pub struct Case {
     pub payload: Payload,
     pub channel: ChannelSpec,
+    /// The radio tells no SNR: that of soft payloads is estimated.
+    pub blind: bool,
+}
+
+/// Sizes of the errors of an SNR, in dB.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct SnrError {
+    pub mean_db: f64,
+    pub most_db: f64,
+}
+
+impl SnrError {
+    /// Of SNRs in hundredths of dB, where the channel has `snr_db`. `None` without any.
+    fn of(snrs_cdb: &[i16], snr_db: f64) -> Option<Self> {
+        let errors = || snrs_cdb.iter().map(|&snr| (snr as f64 / 100.0 - snr_db).abs());
+        let mean_db = errors().sum::<f64>() / snrs_cdb.len() as f64;
+        (!snrs_cdb.is_empty()).then(|| SnrError { mean_db, most_db: errors().fold(0.0, f64::max) })
+    }
 }
 
 /// One row on one frame.
@@ -54,6 +72,8 @@ pub struct Outcome {
     pub frames: usize,
     /// Bytes of the whole capture over its frames.
     pub mean_bytes: f64,
+    /// How far the SNR of soft frames was from the channel's: what the radio told, or the estimate.
+    pub snr_error: Option<SnrError>,
     pub samples: Vec<Vec<Sample>>,
 }
 
@@ -123,6 +143,7 @@ pub fn evaluate(
     let mut scene: Option<Scene> = None;
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); ROWS.len()];
     let (mut bytes, mut frames) = (srx::MAGIC.len(), 0);
+    let mut snrs_cdb = Vec::new();
     let mut arrived: Vec<Packet> = Vec::new();
     for (index, map) in maps.iter().enumerate() {
         let sent = sender.send(map, index as u64 * 100_000, &mut arrived);
@@ -132,12 +153,14 @@ pub fn evaluate(
         }
         for packet in arrived.drain(..) {
             bytes += srx::record_len(&packet);
-            let reception = Reception { snr_cdb: packet.info.snr_cdb, ..Reception::default() };
+            let snr_cdb = packet.info.snr_cdb.filter(|_| !case.blind);
+            let reception = Reception { snr_cdb, ..Reception::default() };
             assembly.push(&packet.bytes, reception, |tile| packet.info.erased.contains(tile as u8));
             while let Some(event) = assembly.event() {
                 let Event::Frame(frame) = event else { continue };
                 let scene = scene.get_or_insert_with(|| Scene::new(frame.header.params));
                 show(scene, &frame, &mut scratch);
+                snrs_cdb.extend(scene.snr_cdb().filter(|_| case.payload != Payload::Map));
                 let truth = &maps[frame.header.sequence as usize];
                 let judged = judges.judge(scene, truth, frame.header.sequence)?;
                 for (row, judged) in samples.iter_mut().zip(judged) {
@@ -148,7 +171,13 @@ pub fn evaluate(
         }
         tick();
     }
-    Ok(Outcome { case: case.clone(), frames, mean_bytes: bytes as f64 / maps.len().max(1) as f64, samples })
+    let mean_bytes = bytes as f64 / maps.len().max(1) as f64;
+    let snr_error = case
+        .channel
+        .analog_snr_db()
+        .filter(|snr_db| snr_db.is_finite())
+        .and_then(|snr_db| SnrError::of(&snrs_cdb, snr_db));
+    Ok(Outcome { case: case.clone(), frames, mean_bytes, snr_error, samples })
 }
 
 fn show(scene: &mut Scene, frame: &ReceivedFrame, scratch: &mut Scratch) {

@@ -1,12 +1,16 @@
 //! Samples of a model that was exported elsewhere: what its contract says of it on the planned engine, its scheduler, guidance and caches.
 
+mod calibrate;
 mod embedding;
 mod error;
+mod given;
 mod graph;
 mod graphs;
 mod values;
 
+pub use calibrate::{Calibration, calibrate};
 pub use error::GenerateError;
+pub use given::{Beginning, Given, Known};
 
 use crate::bundle::{Generative, Kind};
 use crate::engine::plan::Machine;
@@ -36,14 +40,6 @@ pub struct Generator {
     guided: Guided,
     x: Vec<f32>,
     x0: Vec<f32>,
-}
-
-/// What a sample begins with in the place of pure noise.
-#[derive(Debug, Clone, Copy)]
-pub struct Beginning<'a> {
-    pub sample: &'a [f32],
-    /// The signal-to-noise ratio that it has, a power ratio; infinity for a clean one.
-    pub snr: f32,
 }
 
 impl Generator {
@@ -128,16 +124,17 @@ impl Generator {
     ///
     /// # Errors
     /// [`GenerateError::Scheduler`] when the model gives NaN or infinities, with the step, or the beginning has another length;
-    /// [`GenerateError::Engine`] when the model fails.
+    /// [`GenerateError::Request`] when what is known doesn't fit; [`GenerateError::Engine`] when the model fails.
     pub fn run(
         &mut self,
         noise: &impl Normals,
-        beginning: Option<Beginning<'_>>,
+        given: Given<'_>,
         mut stepped: impl FnMut(),
     ) -> Result<&[f32], GenerateError> {
         let Generator { model, network, sampler, guided, x, x0 } = self;
         let failed = |error| GenerateError::Scheduler { model: model.clone(), error };
-        match beginning {
+        given.known.iter().try_for_each(|known| known.check(x.len()))?;
+        match given.beginning {
             None => sampler.start(noise, x),
             Some(Beginning { sample, snr }) => sampler.start_from(sample, snr, noise, x).map_err(failed)?,
         }
@@ -147,11 +144,25 @@ impl Generator {
             stepped();
             Ok::<(), EngineError>(())
         };
-        sampler.run(noise, x, x0, ask, |_| {}).map_err(|error| match error {
+        let put_back = |x0: &mut [f32]| given.known.iter().for_each(|known| known.put_back(x0));
+        sampler.run(noise, x, x0, ask, put_back).map_err(|error| match error {
             RunError::Scheduler(error) => failed(error),
             RunError::Model(error) => GenerateError::Engine(error),
         })?;
         Ok(x)
+    }
+
+    /// Takes the next samples with `cache`, one that needs no other graph than the ones that are loaded.
+    ///
+    /// # Errors
+    /// [`GenerateError::Request`] for `deep`, which is asked for when a model is opened; [`GenerateError::Scheduler`] when nothing is guided.
+    pub fn set_cache(&mut self, cache: Option<Cache>) -> Result<(), GenerateError> {
+        if matches!(cache, Some(Cache::Deep { .. })) {
+            let reason = "deep has to be asked for when the model is opened";
+            return Err(GenerateError::Request { field: "cache", reason: reason.into() });
+        }
+        let failed = |error| GenerateError::Scheduler { model: self.model.clone(), error };
+        self.guided.set_cache(cache, self.sampler.steps().len()).map_err(failed)
     }
 
     /// What the last sample took.

@@ -95,7 +95,10 @@ pub struct Record<'a> {
     pub delay_us: u32,
     /// Bytes that the frame took on the link, envelopes included.
     pub bytes: u32,
+    /// As the link told it, in hundredths of dB.
     pub snr_cdb: Option<i16>,
+    /// Estimated from a soft payload's codes, where the link told none.
+    pub blind_snr_cdb: Option<i16>,
     /// Cells that arrived, of 1000.
     pub known_permille: u16,
     /// Tiles that did not arrive, or arrived damaged.
@@ -133,6 +136,7 @@ impl Record<'_> {
             delay_us: 0,
             bytes: 0,
             snr_cdb: None,
+            blind_snr_cdb: None,
             known_permille: 0,
             tiles_missing: 0,
             mode: "",
@@ -176,6 +180,7 @@ mod tests {
             delay_us: u32::MAX,
             bytes: u32::MAX,
             snr_cdb: Some(i16::MIN),
+            blind_snr_cdb: Some(i16::MIN),
             known_permille: 1000,
             tiles_missing: 256,
             mode: "semantic_first",

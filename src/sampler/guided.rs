@@ -74,6 +74,7 @@ pub struct Spent {
 pub struct Guided {
     guidance: Guidance,
     len: usize,
+    outputs: usize,
     /// The answer without the condition; then what the condition adds to it, until the next.
     null: Vec<f32>,
     memory: Option<Memory>,
@@ -117,12 +118,22 @@ impl Guided {
         if !guidance.scales.iter().all(|scale| scale.abs() <= MOST) {
             return wrong("scales from -1000 to 1000");
         }
-        if matches!(cache, Some(Cache::Difference { .. })) && !guidance.needs_null() {
+        let null = vec![0.0; if guidance.needs_null() { outputs } else { 0 }];
+        let mut guided = Guided { guidance, len, outputs, null, memory: None, step: 0, spent: Spent::default() };
+        guided.set_cache(cache, steps)?;
+        Ok(guided)
+    }
+
+    /// Asks with `cache` from the next sample on, which has `steps` steps.
+    ///
+    /// # Errors
+    /// [`SchedulerError::Request`] when the cache is one of guidance, and nothing is guided.
+    pub fn set_cache(&mut self, cache: Option<Cache>, steps: usize) -> Result<(), SchedulerError> {
+        if matches!(cache, Some(Cache::Difference { .. })) && !self.guidance.needs_null() {
             return Err(SchedulerError::Request { field: "cache", expected: "another one where no step is guided" });
         }
-        let memory = cache.map(|cache| Memory::new(cache, steps, len, outputs));
-        let null = vec![0.0; if guidance.needs_null() { outputs } else { 0 }];
-        Ok(Guided { guidance, len, null, memory, step: 0, spent: Spent::default() })
+        self.memory = cache.map(|cache| Memory::new(cache, steps, self.len, self.outputs));
+        Ok(())
     }
 
     /// Begins a sample.

@@ -6,6 +6,7 @@ mod fill;
 mod labels;
 mod map;
 pub mod rule;
+mod snr;
 mod street;
 mod tiles;
 
@@ -15,6 +16,7 @@ pub use fill::nearest_fill;
 pub use labels::{CAMVID12, CITYSCAPES20, Class, LABEL_SETS, LabelSet, Role};
 pub use map::ClassMap;
 pub use rule::Rule;
+pub use snr::{BLIND_CDB, blind_snr_cdb};
 pub use street::Street;
 pub use tiles::Tiles;
 
@@ -43,7 +45,9 @@ pub struct Scene {
     present: Vec<u8>,
     decider: Decider,
     sequence: Option<u32>,
+    /// Told by the link.
     snr_cdb: Option<i16>,
+    blind_snr_cdb: Option<i16>,
     /// Whether `cells` and `known` belong to a frame that the held scene has not taken in yet.
     open: bool,
 }
@@ -64,6 +68,7 @@ impl Scene {
             decider: Decider::default(),
             sequence: None,
             snr_cdb: None,
+            blind_snr_cdb: None,
             open: false,
         }
     }
@@ -127,9 +132,11 @@ impl Scene {
         Ok(())
     }
 
-    /// Closes the frame: soft codes become classes, by argmax or by FDS as the measured SNR asks ([`FDS_BELOW_CDB`]; FDS when the link told none).
+    /// Closes the frame: soft codes become classes, by argmax or by FDS as the SNR asks ([`FDS_BELOW_CDB`]). `snr_cdb` is what the link told; of
+    /// a soft payload it is [estimated](blind_snr_cdb) where the link told none.
     pub fn finish(&mut self, snr_cdb: Option<i16>) {
         self.snr_cdb = snr_cdb;
+        self.blind_snr_cdb = None;
         let Some(bits) = self.params.payload.soft_bits() else { return };
         let soft = Soft {
             grid: self.params.grid,
@@ -138,7 +145,10 @@ impl Scene {
             known: &self.known,
             unit: soft::unit_steps(bits),
         };
-        let method = match snr_cdb {
+        if snr_cdb.is_none() {
+            self.blind_snr_cdb = blind_snr_cdb(&soft);
+        }
+        let method = match self.snr_cdb.or(self.blind_snr_cdb) {
             Some(snr_cdb) if snr_cdb >= FDS_BELOW_CDB => Decider::argmax,
             _ => Decider::fast_denoise,
         };
@@ -185,9 +195,14 @@ impl Scene {
         &self.codes
     }
 
-    /// The SNR that the link measured for this frame, in hundredths of dB.
+    /// The SNR of this frame in hundredths of dB: what the link told, else the estimate.
     pub fn snr_cdb(&self) -> Option<i16> {
-        self.snr_cdb
+        self.snr_cdb.or(self.blind_snr_cdb)
+    }
+
+    /// The [estimate](blind_snr_cdb) of a soft payload whose SNR the link did not tell.
+    pub fn blind_snr_cdb(&self) -> Option<i16> {
+        self.blind_snr_cdb
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::impair::snr_of_sigma;
 use super::loss::LONGEST_RUN;
 
 /// The impairments of a simulated radio. Plain data: a caller may change it from packet to packet.
@@ -116,6 +117,11 @@ impl fmt::Display for SpecError {
 impl std::error::Error for SpecError {}
 
 impl ChannelSpec {
+    /// The SNR of analogue values of unit power, in dB: `None` where nothing says one, infinite without noise.
+    pub fn analog_snr_db(&self) -> Option<f64> {
+        self.sigma.map(snr_of_sigma).or(self.snr_db)
+    }
+
     /// The fields in the order of [`KEYS`]; `None` where the key says nothing that the default doesn't.
     fn values(&self) -> [Option<f64>; KEYS.len()] {
         let unless = |default: f64, value: f64| (value != default).then_some(value);
