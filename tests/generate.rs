@@ -400,7 +400,6 @@ fn a_threshold_is_found_that_keeps_its_word() {
     let told = semrx(&["sample", &folder.path(""), "--steps", "20", "--calibrate-cache", "0.02", "--json"]);
     let told: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
     assert!(told["cache_threshold"].as_f64().unwrap() > 0.0 && told["error"].as_f64().unwrap() <= 0.02, "{told}");
-    
 }
 
 #[test]
@@ -448,6 +447,11 @@ fn the_verb_takes_recorded_noise_and_starts_where_it_is_told() {
     assert_eq!((told["steps"].as_u64(), told["scheduler"].as_str()), (Some(5), Some("DDIMScheduler")));
     let sample = Arrays::read(out.as_ref()).unwrap();
     close(sample.floats("sample").unwrap(), &expected(DDIM, 5, |_, x, times| x / 2.0 + times.t / 1000.0));
+
+    let picture = folder.path("out.png");
+    let told = semrx(&["sample", &dir, "--steps", "5", "--out", &out, "--picture", &picture]);
+    assert_eq!(told.status.code(), Some(0), "{}", String::from_utf8_lossy(&told.stderr));
+    assert!(fs::read(&picture).unwrap().starts_with(b"\x89PNG"));
 
     let told = semrx(&["sample", &dir, "--steps", "5", "--from", &noise, "--start", "snr=0", "--out", &out]);
     assert!(String::from_utf8(told.stdout).unwrap().contains("DDIMScheduler, 3 steps"));

@@ -37,7 +37,7 @@ Examples:
   semrx sample mine/ --steps 4 --condition text.npz --guidance 7.5 --out sample.npz
   semrx sample unet/ --steps 50 --cache taylor:2 --out sample.npz
   semrx sample unet/ --steps 50 --from noisy.npz --start snr=10 --out sample.npz
-  semrx sample unet/ --steps 20 --known half.npz --out sample.npz
+  semrx sample unet/ --steps 20 --known half.npz --out sample.npz --picture sample.png
   semrx sample unet/ --steps 20 --calibrate-cache 0.05")]
 pub struct Options {
     /// Folder with model.onnx and scheduler_config.json, or a bundle (a folder, or a name)
@@ -81,6 +81,9 @@ pub struct Options {
     /// Where the sample goes
     #[arg(long, value_name = "FILE.npz", required_unless_present = "calibrate_cache")]
     out: Option<PathBuf>,
+    /// Write it as a picture too, if it has 1 or 3 channels: -1 is black, 1 is white
+    #[arg(long, value_name = "FILE.png", conflicts_with = "calibrate_cache")]
+    picture: Option<PathBuf>,
     /// Threads
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=MAX_THREADS as i64))]
     threads: u8,
@@ -168,6 +171,11 @@ pub fn run(options: &Options) -> Done {
     progress.finish_and_clear();
     let (mut arrays, out) = (Arrays::default(), options.out.as_deref().unwrap_or(Path::new("sample.npz")));
     arrays.insert_floats("sample", &shape, sample?);
+    if let Some(file) = &options.picture {
+        let write =
+            |png| std::fs::write(file, png).map_err(|error| Failure::failed(format!("{}: {error}", file.display())));
+        write(generator.picture()?)?;
+    }
     arrays.write(out).map_err(Failure::failed)?;
 
     let spent = generator.spent();

@@ -6,13 +6,14 @@ mod error;
 mod given;
 mod graph;
 mod graphs;
+mod picture;
 mod values;
 
 pub use calibrate::{Calibration, calibrate};
 pub use error::GenerateError;
 pub use given::{Beginning, Given, Known};
 
-use crate::bundle::{Generative, Kind};
+use crate::bundle::{Generative, Kind, Layout};
 use crate::engine::plan::Machine;
 use crate::engine::{Arrays, EngineError};
 use crate::sampler::{
@@ -35,6 +36,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Generator {
     model: PathBuf,
+    layout: Layout,
     network: Graphs,
     sampler: Sampler,
     guided: Guided,
@@ -102,7 +104,7 @@ impl Generator {
         let guided =
             Guided::new(guidance, settings.cache, sampler.steps().len(), len, graph.outputs()).map_err(steps)?;
         let (x, x0) = (vec![0.0; len], vec![0.0; len]);
-        Ok(Generator { model: model.clone(), network, sampler, guided, x, x0 })
+        Ok(Generator { model: model.clone(), layout: contract.layout, network, sampler, guided, x, x0 })
     }
 
     /// Of a sample, in the model's layout.
@@ -131,7 +133,7 @@ impl Generator {
         given: Given<'_>,
         mut stepped: impl FnMut(),
     ) -> Result<&[f32], GenerateError> {
-        let Generator { model, network, sampler, guided, x, x0 } = self;
+        let Generator { model, network, sampler, guided, x, x0, .. } = self;
         let failed = |error| GenerateError::Scheduler { model: model.clone(), error };
         given.known.iter().try_for_each(|known| known.check(x.len()))?;
         match given.beginning {
@@ -163,6 +165,15 @@ impl Generator {
         }
         let failed = |error| GenerateError::Scheduler { model: self.model.clone(), error };
         self.guided.set_cache(cache, self.sampler.steps().len()).map_err(failed)
+    }
+
+    /// The last sample as a PNG: grey or RGB, -1 black and 1 white.
+    ///
+    /// # Errors
+    /// [`GenerateError::Request`] when it has not 1 or 3 channels, height and width.
+    pub fn picture(&self) -> Result<Vec<u8>, GenerateError> {
+        let png = picture::png(&self.x, self.shape(), self.layout);
+        png.map_err(|reason| GenerateError::Request { field: "picture", reason })
     }
 
     /// What the last sample took.

@@ -12,7 +12,7 @@ pub(super) struct Planes {
 
 impl Planes {
     /// `None` unless the batch is 1 and there is a channel.
-    fn of(shape: &[usize], layout: Layout) -> Option<Self> {
+    pub fn of(shape: &[usize], layout: Layout) -> Option<Self> {
         let (&batch, rest) = shape.split_first()?;
         let channels = match layout {
             Layout::Nchw => *rest.first()?,
@@ -22,7 +22,11 @@ impl Planes {
         (batch == 1 && all > 0).then(|| Planes { channels, places: all / channels, layout })
     }
 
-    fn at(&self, channel: usize, place: usize) -> usize {
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    pub fn at(&self, channel: usize, place: usize) -> usize {
         match self.layout {
             Layout::Nchw => channel * self.places + place,
             Layout::Nhwc => place * self.channels + channel,
