@@ -77,6 +77,7 @@ pub struct Guided {
     /// The answer without the condition; then what the condition adds to it, until the next.
     null: Vec<f32>,
     memory: Option<Memory>,
+    steps: usize,
     step: usize,
     spent: Spent,
 }
@@ -120,15 +121,15 @@ impl Guided {
         if matches!(cache, Some(Cache::Difference { .. })) && !guidance.needs_null() {
             return Err(SchedulerError::Request { field: "cache", expected: "another one where no step is guided" });
         }
-        let memory = cache.map(|cache| Memory::new(cache, steps, len, outputs));
+        let memory = cache.map(|cache| Memory::new(cache, len, outputs));
         let null = vec![0.0; if guidance.needs_null() { outputs } else { 0 }];
-        Ok(Guided { guidance, len, null, memory, step: 0, spent: Spent::default() })
+        Ok(Guided { guidance, len, null, memory, steps, step: 0, spent: Spent::default() })
     }
 
     /// Begins a sample.
     pub fn begin(&mut self) {
         (self.step, self.spent) = (0, Spent::default());
-        self.memory.iter_mut().for_each(Memory::begin);
+        self.memory.iter_mut().for_each(|memory| memory.begin(self.steps));
     }
 
     /// Fills `output` with the guided answer of the next step: `null + scale (condition - null)`; a variance is the condition's.
