@@ -2,7 +2,7 @@
 
 use crate::bundle::{Bundle, BundleError};
 use crate::engine::{Engine, EngineError};
-use crate::receiver::{Config, Decision, Pace, Receiver, Refined};
+use crate::receiver::{Config, Decision, Gate, Pace, Receiver, Refined};
 use crate::report::record::{Decided, Outcome, Record};
 use crate::scene::{Assembly, Dropped, Event, ReceivedFrame, Reception, Scene};
 use crate::wire::codec::Scratch;
@@ -195,7 +195,9 @@ impl Station {
         record.mode = conclusion.mode;
         record.gate = conclusion.gate.name();
         record.steps = conclusion.steps;
+        record.cached_steps = conclusion.cached_steps;
         record.macs = conclusion.macs;
+        record.saved_macs = conclusion.saved_macs;
         record.provisional = Some(decided(&provisional));
         record.decision = Some(decided(&conclusion.decision));
         if frame.late {
@@ -205,7 +207,11 @@ impl Station {
             record.outcome = Outcome::DecidedLate;
             record.reason = "after its deadline";
         }
-        let refined = self.receiver.refined().filter(|_| conclusion.steps > 0);
+        // A refinement that failed says so with its gate too; why it did is not said again anywhere.
+        if conclusion.gate == Gate::Failed {
+            record.reason = &conclusion.reason;
+        }
+        let refined = self.receiver.refined().filter(|_| conclusion.mode == "hybrid");
         publish(Published::Record { record: &record, scene: Some(scene), refined });
         Ok(())
     }

@@ -5,7 +5,8 @@ use semrx::bundle::Bundle;
 use semrx::engine::Engine;
 use semrx::engine::plan::Machine;
 use semrx::link::Packet;
-use semrx::receiver::{Config, Mode};
+use semrx::receiver::{Config, Depth};
+use semrx::sampler::Cache;
 use semrx::scene::{CAMVID12, Reception, Street};
 use semrx::sender::{Sender, Settings};
 use semrx::station::{Published, Station};
@@ -37,9 +38,8 @@ fn packets(payload: Payload, channel: &str) -> Vec<Packet> {
 }
 
 /// Allocations for each packet, and how many frames were refined.
-fn allocations(packets: &[Packet], threads: usize) -> (Vec<usize>, usize) {
+fn allocations(packets: &[Packet], config: Config, threads: usize) -> (Vec<usize>, usize) {
     let bundle = Bundle::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models/street")).unwrap();
-    let config = Config { mode: Mode::Auto, steps: Some(2), ..Config::default() };
     let engine = Engine::Plan(Machine::new(threads).unwrap());
     let mut station = Station::open(&bundle, config, true, &engine).unwrap();
     let mut refined = 0;
@@ -64,11 +64,16 @@ fn allocations(packets: &[Packet], threads: usize) -> (Vec<usize>, usize) {
 fn main() {
     for (payload, channel) in [(Payload::Map, "tile-loss=0.4,burst=2"), (Payload::Soft8, "sigma=0.9")] {
         let packets = packets(payload, channel);
-        for threads in [1, 2] {
-            let (counts, refined) = allocations(&packets, threads);
+        let plain = Config { steps: Some(2), ..Config::default() };
+        let taylor = Config { steps: Some(4), cache: Some(Cache::Taylor { interval: 2 }), ..plain };
+        let bounded = Config { steps: Some(4), cache: Some(Cache::Bounded { threshold: 0.1 }), ..plain };
+        let adaptive = Config { steps: Some(4), depth: Depth::Adaptive, ..plain };
+        for (config, threads) in [(plain, 1), (plain, 2), (taylor, 1), (bounded, 1), (adaptive, 1)] {
+            let (counts, refined) = allocations(&packets, config, threads);
             assert!(refined > 3, "{channel}: {refined} frames were refined");
             let first = counts.iter().position(|&count| count > 0).unwrap_or(0);
-            assert!(counts[first + 1..].iter().all(|&count| count == 0), "{channel}, {threads} threads: {counts:?}");
+            let later = &counts[first + 1..];
+            assert!(later.iter().all(|&count| count == 0), "{channel}, {config:?}, {threads} threads: {counts:?}");
         }
     }
 }

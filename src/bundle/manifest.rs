@@ -1,5 +1,6 @@
 //! `bundle.json`, as it stands in the file.
 
+use crate::sampler::MAX_LEVELS;
 use heapless::Vec;
 use serde::Deserialize;
 
@@ -22,6 +23,9 @@ pub struct Manifest<'a> {
     pub steps: u16,
     pub gate: GateThresholds,
     pub fusion: FusionWeights,
+    /// Of the restore network, found on data.
+    #[serde(default)]
+    pub cache: Option<CacheBound>,
 }
 
 /// A file of the bundle.
@@ -54,6 +58,15 @@ pub struct FusionWeights {
     pub unknown_permille: u16,
     /// When soft values were noisy.
     pub noise_permille: u16,
+}
+
+/// Where a cache of the restore network asks.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct CacheBound {
+    pub threshold: f32,
+    /// The levels of a [`Profile`](crate::sampler::Profile); without any, what the threshold bounds is the change of x.
+    #[serde(default)]
+    pub profile: Vec<[f32; 2], MAX_LEVELS>,
 }
 
 /// Reads a manifest, or what a role needs of one.

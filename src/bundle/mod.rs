@@ -10,11 +10,11 @@ mod scheduler;
 pub use contract::{Contract, Kind, Layout, MAX_CONDITIONS};
 pub use error::BundleError;
 pub use generative::Generative;
-pub use manifest::{FileEntry, FusionWeights, GateThresholds, Manifest, SCHEMA};
+pub use manifest::{CacheBound, FileEntry, FusionWeights, GateThresholds, Manifest, SCHEMA};
 
 use crate::engine::{Engine, Interface, Session};
 use crate::files;
-use crate::sampler::{CmStochasticIterativeScheduler, MAX_STEPS};
+use crate::sampler::{CmStochasticIterativeScheduler, MAX_STEPS, Profile};
 use crate::scene::{ClassMap, LabelSet};
 use crate::wire::Grid;
 use std::path::{Path, PathBuf};
@@ -34,6 +34,9 @@ pub struct Bundle {
     pub fusion: FusionWeights,
     /// Sampler steps when nobody asks for a number.
     pub steps: u16,
+    /// Threshold and profile of the restore network's [`Cache::Bounded`](crate::sampler::Cache::Bounded).
+    pub cache_threshold: Option<f32>,
+    pub cache_profile: Option<Profile>,
     scheduler: CmStochasticIterativeScheduler,
 }
 
@@ -65,6 +68,16 @@ impl Bundle {
         if fusion.unknown_permille.max(fusion.noise_permille) > 1000 {
             return Err(field("fusion", "a weight is above 1000".into()));
         }
+        let mut cache_profile = None;
+        if let Some(cache) = &manifest.cache {
+            if !(cache.threshold > 0.0 && cache.threshold.is_finite()) {
+                return Err(field("cache", "threshold is not a number above 0".into()));
+            }
+            if !cache.profile.is_empty() {
+                let wrong = "profile is not a list of at least two [sigma, sum], sigma falling and above 0, the sum not falling";
+                cache_profile = Some(Profile::new(&cache.profile).ok_or_else(|| field("cache", wrong.into()))?);
+            }
+        }
         let files = listed::files(dir, &manifest.files)?;
         let mut bundle = Bundle {
             dir: dir.to_owned(),
@@ -75,6 +88,8 @@ impl Bundle {
             gate: manifest.gate,
             fusion,
             steps: manifest.steps,
+            cache_threshold: manifest.cache.as_ref().map(|cache| cache.threshold),
+            cache_profile,
             scheduler: CmStochasticIterativeScheduler::default(),
         };
         if let Some(file) = bundle.file("scheduler") {

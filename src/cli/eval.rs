@@ -3,14 +3,19 @@
 use super::engine::EngineName;
 use super::exit::Failure;
 use super::output::print;
-use super::{Done, bundles};
+use super::run::SamplerName;
+use super::{Done, bundles, calibrate};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use semrx::evaluation::{Case, Outcome, ROWS, Row, Score, Scores, SnrError, evaluate, paired_f1};
+use semrx::evaluation::{
+    Case, DepthScores, Outcome, ROWS, Refining, Row, Sample, Score, Scores, SnrError, evaluate, paired_f1,
+};
 use semrx::link::ChannelSpec;
 use semrx::maps;
+use semrx::receiver::{Depth, Mode};
 use semrx::report::metrics::HazardCounts;
 use semrx::report::record::PAIR_NAMES;
+use semrx::sampler::MAX_LEVELS;
 use semrx::scene::ClassMap;
 use semrx::wire::Payload;
 use serde_json::{Value, json};
@@ -25,8 +30,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Rows: layout-only (the rule on what arrived), prior (most common class of each cell), nearest-fill, hold (what the stream showed there last),
-argmax and fds (soft payloads), semantic_first (the head on what arrived), hybrid N (head, N sampler steps, head again, both fused).
+argmax and fds (soft payloads), semantic_first (the head on what arrived), hybrid N (head, N sampler steps, head again, both fused), adaptive N (N steps at most: none once the
+decision has settled).
   semrx eval --maps maps/
+  semrx eval --maps maps/ --depth
+  semrx eval --maps maps/ --last 21 --calibrate-cache --sampler ddim
   semrx eval --maps maps/ --channel tile-loss=0.5 --channel tile-loss=0.5,burst=3 --json")]
 pub struct Options {
     /// Folder of index PNGs
@@ -35,6 +43,9 @@ pub struct Options {
     /// Only files whose names begin so
     #[arg(long, value_name = "PREFIX", default_value = "")]
     only: String,
+    /// Only the last so many of them
+    #[arg(long, value_name = "N")]
+    last: Option<usize>,
     /// The models: a folder, or the name of a bundle
     #[arg(long, value_name = "BUNDLE", default_value = "street")]
     bundle: PathBuf,
@@ -56,6 +67,33 @@ pub struct Options {
     /// Print the table as JSON
     #[arg(long)]
     json: bool,
+    /// In the place of the table, compare adaptive with fixed depth on the same noise, in mode auto and in mode hybrid
+    #[arg(long)]
+    depth: bool,
+    /// In the place of the table, find the profile of the restore network and the largest threshold of the cache `bounded` that keeps the
+    /// agreement, on channels that lose tiles
+    #[arg(long, conflicts_with_all = ["depth", "json"])]
+    calibrate_cache: bool,
+    /// Lost cells that have the same class as without a cache, as a share
+    #[arg(long, default_value_t = 0.98, requires = "calibrate_cache")]
+    agreement: f64,
+    /// Sampler steps
+    #[arg(long, default_value_t = 20, requires = "calibrate_cache", value_parser = clap::value_parser!(u16).range(4..=MAX_LEVELS as i64))]
+    steps: u16,
+    /// How the sampler moves between noise levels
+    #[arg(long, value_enum, default_value_t = SamplerName::Consistency, requires = "calibrate_cache")]
+    sampler: SamplerName,
+}
+
+/// The most steps of both depths.
+const DEPTH_STEPS: u16 = 4;
+
+/// Fixed and adaptive depth, in mode auto and in mode hybrid.
+fn depth_rows() -> Vec<Row> {
+    let rows = [Mode::Auto, Mode::Hybrid].map(|mode| {
+        [Depth::Fixed, Depth::Adaptive].map(|depth| Row::Hybrid(Refining { mode, depth, steps: DEPTH_STEPS }))
+    });
+    rows.concat()
 }
 
 /// Tile loss, alone and in bursts, then GESCO's noise levels and two beyond.
@@ -70,12 +108,13 @@ pub fn run(options: &Options) -> Done {
     let bundle = bundles::open(&options.bundle)?;
     let engine = options.engine.open(1)?;
     let files = maps::list(&options.maps)?;
-    let files = files
-        .into_iter()
-        .filter(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&options.only)));
+    let is_meant =
+        |file: &PathBuf| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&options.only));
+    let files: Vec<PathBuf> = files.into_iter().filter(is_meant).collect();
+    let files = &files[files.len().saturating_sub(options.last.unwrap_or(files.len()))..];
     let mut truths: Vec<ClassMap> = Vec::new();
     for file in files {
-        truths.push(maps::read(&file, bundle.labels())?.resampled(bundle.grid()));
+        truths.push(maps::read(file, bundle.labels())?.resampled(bundle.grid()));
     }
     if truths.is_empty() {
         return Err(Failure::refused(format!("{}: no PNG begins with {:?}", options.maps.display(), options.only)));
@@ -94,6 +133,17 @@ pub fn run(options: &Options) -> Done {
         })
         .collect();
 
+    if options.calibrate_cache {
+        let cases: Vec<Case> = cases.into_iter().filter(|case| case.payload == Payload::Map).collect();
+        let wanted = calibrate::Wanted {
+            agreement: options.agreement,
+            steps: options.steps,
+            sampler: options.sampler.into(),
+            seed: options.seed,
+        };
+        return calibrate::run(&bundle, &truths, &cases, &wanted, &engine);
+    }
+    let rows = if options.depth { depth_rows() } else { ROWS.to_vec() };
     let progress = ProgressBar::new((cases.len() * truths.len()) as u64);
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} frames, {eta} left");
     progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -105,12 +155,14 @@ pub fn run(options: &Options) -> Done {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(case) = cases.get(index) else { break };
-                    let outcome = evaluate(&bundle, &truths, case, options.seed, &engine, &mut || progress.inc(1))
-                        .map_err(Failure::from)
-                        .map(|outcome| {
-                            let scores = outcome.samples.iter().map(|row| Scores::of(row)).collect();
-                            (outcome, scores)
-                        });
+                    let outcome =
+                        evaluate(&bundle, &truths, case, &rows, options.seed, &engine, &mut || progress.inc(1))
+                            .map_err(Failure::from)
+                            .map(|outcome| {
+                                let scores = if options.depth { &[][..] } else { &outcome.samples };
+                                let scores = scores.iter().map(|row| Scores::of(row)).collect();
+                                (outcome, scores)
+                            });
                     if let Ok(mut outcomes) = outcomes.lock() {
                         outcomes[index] = Some(outcome);
                     }
@@ -121,14 +173,16 @@ pub fn run(options: &Options) -> Done {
     progress.finish_and_clear();
     let outcomes = outcomes.into_inner().map_err(|_| Failure::failed("an evaluation thread panicked"))?;
     let outcomes = outcomes.into_iter().flatten().collect::<Result<Vec<_>, Failure>>()?;
-    let text = match options.json {
-        true => format!("{:#}\n", json_table(&outcomes)),
-        false => text_table(&truths, &outcomes),
+    let text = match (options.depth, options.json) {
+        (false, false) => text_table(&truths, &rows, &outcomes),
+        (false, true) => format!("{:#}\n", json_table(&rows, &outcomes)),
+        (true, false) => depth_table(&rows, &outcomes),
+        (true, true) => format!("{:#}\n", json!({"schema": 1, "depth": json_depth(&rows, &outcomes)})),
     };
     print(&text)
 }
 
-fn text_table(truths: &[ClassMap], outcomes: &[(Outcome, Vec<Scores>)]) -> String {
+fn text_table(truths: &[ClassMap], rows: &[Row], outcomes: &[(Outcome, Vec<Scores>)]) -> String {
     let mut text = String::new();
     if let Some((outcome, _)) = outcomes.first() {
         let mut counts = HazardCounts::default();
@@ -154,7 +208,7 @@ fn text_table(truths: &[ClassMap], outcomes: &[(Outcome, Vec<Scores>)]) -> Strin
             outcome.mean_bytes
         );
         text += &format!(
-            "{:<15}{:>18}{:>18}{:>18}{:>18}{:>18}{:>18}{:>18}{:>18}{:>8}{:>6}\n",
+            "{:<19}{:>18}{:>18}{:>18}{:>18}{:>18}{:>18}{:>18}{:>18}{:>8}{:>6}\n",
             "row",
             "mIoU all",
             "acc all",
@@ -167,7 +221,7 @@ fn text_table(truths: &[ClassMap], outcomes: &[(Outcome, Vec<Scores>)]) -> Strin
             "MMAC",
             "gen"
         );
-        for ((row, samples), scores) in ROWS.iter().zip(&outcome.samples).zip(scores) {
+        for ((row, samples), scores) in rows.iter().zip(&outcome.samples).zip(scores) {
             if samples.is_empty() {
                 continue;
             }
@@ -183,9 +237,9 @@ fn text_table(truths: &[ClassMap], outcomes: &[(Outcome, Vec<Scores>)]) -> Strin
             ];
             let columns: String = columns.into_iter().map(|score| format!("{:>18}", cell(score))).collect();
             let (mmac, generated) = (scores.mean_macs / 1e6, 100.0 * scores.generated);
-            text += &format!("{:<15}{columns}{mmac:>8.0}{generated:>5.0}%\n", row.name());
+            text += &format!("{:<19}{columns}{mmac:>8.0}{generated:>5.0}%\n", row.name());
         }
-        text += &compare(outcome, scores);
+        text += &compare(rows, outcome, scores);
         if let Some(SnrError { mean_db, most_db }) = outcome.snr_error {
             let how = if outcome.case.blind { "estimated" } else { "told" };
             text += &format!("  the SNR that is {how} is {mean_db:.2} dB off on average, {most_db:.2} dB at most\n");
@@ -195,16 +249,15 @@ fn text_table(truths: &[ClassMap], outcomes: &[(Outcome, Vec<Scores>)]) -> Strin
 }
 
 /// What the bars ask: agreement of the head with the rule, and hybrid against semantic_first frame by frame.
-fn compare(outcome: &Outcome, scores: &[Scores]) -> String {
-    let index = |row: Row| ROWS.iter().position(|other| *other == row).unwrap_or(0);
-    let first = index(Row::SemanticFirst);
+fn compare(rows: &[Row], outcome: &Outcome, scores: &[Scores]) -> String {
+    let first = rows.iter().position(|row| *row == Row::SemanticFirst).unwrap_or(0);
     let mut text = String::new();
     if let Some(agreement) = scores[first].head_agreement {
         text +=
             &format!("  semantic_first agrees with the rule on {:.2} % of zone x type pairs;", 100.0 * agreement.value);
     }
-    for row in [Row::Hybrid(1), Row::Hybrid(2), Row::Hybrid(4)] {
-        if let Some(difference) = paired_f1(&outcome.samples[index(row)], &outcome.samples[first]) {
+    for (row, samples) in rows.iter().zip(&outcome.samples).filter(|(row, _)| matches!(row, Row::Hybrid(_))) {
+        if let Some(difference) = paired_f1(samples, &outcome.samples[first]) {
             text += &format!(" {} - semantic_first F1 {};", row.name(), signed(difference));
         }
     }
@@ -224,13 +277,13 @@ fn signed(Score { value, interval }: Score) -> String {
     format!("{:+.1} [{:+.1},{:+.1}]", 100.0 * value, 100.0 * interval.low, 100.0 * interval.high)
 }
 
-fn json_table(outcomes: &[(Outcome, Vec<Scores>)]) -> Value {
+fn json_table(all_rows: &[Row], outcomes: &[(Outcome, Vec<Scores>)]) -> Value {
     let score = |score: Option<Score>| {
         score.map(|score| json!({"value": score.value, "low": score.interval.low, "high": score.interval.high}))
     };
-    let first = ROWS.iter().position(|row| *row == Row::SemanticFirst).unwrap_or(0);
+    let first = all_rows.iter().position(|row| *row == Row::SemanticFirst).unwrap_or(0);
     let cases = outcomes.iter().map(|(outcome, scores)| {
-        let rows = ROWS.iter().zip(&outcome.samples).zip(scores).filter(|((_, samples), _)| !samples.is_empty());
+        let rows = all_rows.iter().zip(&outcome.samples).zip(scores).filter(|((_, samples), _)| !samples.is_empty());
         let rows: Vec<Value> = rows
             .map(|((row, samples), scores)| {
                 json!({
@@ -241,7 +294,7 @@ fn json_table(outcomes: &[(Outcome, Vec<Scores>)]) -> Value {
                     "free_error_rule": score(scores.rule_free_error), "free_error_head": score(scores.head_free_error),
                     "agreement_head": score(scores.head_agreement),
                     "f1_head_minus_semantic_first": score(paired_f1(samples, &outcome.samples[first])),
-                    "mean_macs": scores.mean_macs, "generated": scores.generated,
+                    "mean_macs": scores.mean_macs, "mean_steps": scores.mean_steps, "generated": scores.generated,
                 })
             })
             .collect();
@@ -252,5 +305,69 @@ fn json_table(outcomes: &[(Outcome, Vec<Scores>)]) -> Value {
             "rows": rows,
         })
     });
-    json!({"schema": 1, "cases": cases.collect::<Vec<_>>()})
+    let cases: Vec<Value> = cases.collect();
+    json!({"schema": 1, "cases": cases})
+}
+
+/// The rows with fixed and with adaptive depth that are otherwise the same.
+fn depths(rows: &[Row]) -> Vec<(Refining, usize, usize)> {
+    let refining = |row: &Row| if let Row::Hybrid(refining) = row { Some(*refining) } else { None };
+    let fixed = rows.iter().enumerate().filter_map(|(index, row)| Some((refining(row)?, index)));
+    fixed
+        .filter_map(|(fixed, index)| {
+            let adaptive = Refining { depth: Depth::Adaptive, ..fixed };
+            let other = rows.iter().position(|row| refining(row) == Some(adaptive))?;
+            (fixed.depth == Depth::Fixed).then_some((fixed, index, other))
+        })
+        .collect()
+}
+
+/// Channel by channel, then over all of them; with the mode's name.
+fn depth_scores(rows: &[Row], outcomes: &[(Outcome, Vec<Scores>)]) -> Vec<(String, String, DepthScores)> {
+    let mut scores = Vec::new();
+    for (refining, fixed, adaptive) in depths(rows) {
+        let mode = if refining.mode == Mode::Hybrid { "hybrid" } else { "auto" };
+        let mut all: [Vec<&Sample>; 2] = Default::default();
+        for (outcome, _) in outcomes {
+            let both: [Vec<&Sample>; 2] = [fixed, adaptive].map(|row| outcome.samples[row].iter().collect());
+            scores.push((mode.to_owned(), outcome.case.channel.to_string(), DepthScores::of(&both[0], &both[1])));
+            all.iter_mut().zip(both).for_each(|(all, more)| all.extend(more));
+        }
+        scores.push((mode.to_owned(), "all".into(), DepthScores::of(&all[0], &all[1])));
+    }
+    scores
+}
+
+fn depth_table(rows: &[Row], outcomes: &[(Outcome, Vec<Scores>)]) -> String {
+    let mut text = format!(
+        "adaptive depth beside fixed, {DEPTH_STEPS} steps at most, the same noise\n{:<8}{:<24}{:>8}{:>8}{:>10}{:>8}{:>12}{:>10}{:>13}{:>10}{:>13}\n",
+        "mode", "channel", "frames", "steps", "adaptive", "fewer", "MMAC", "adaptive", "agreement", "F1", "adaptive"
+    );
+    for (mode, channel, scores) in depth_scores(rows, outcomes) {
+        let DepthScores { frames, steps, mean_macs, f1, agreement } = scores;
+        let percent =
+            |share: Option<f64>, digits| share.map_or("-".into(), |share| format!("{:.digits$} %", 100.0 * share));
+        text += &format!(
+            "{mode:<8}{channel:<24}{frames:>8}{:>8}{:>10}{:>8}{:>12.0}{:>10.0}{:>13}{:>10}{:>13}\n",
+            steps[0],
+            steps[1],
+            percent((steps[0] > 0).then(|| scores.saved()), 1),
+            mean_macs[0] / 1e6,
+            mean_macs[1] / 1e6,
+            percent(agreement, 2),
+            percent(f1[0], 1),
+            percent(f1[1], 1),
+        );
+    }
+    text
+}
+
+fn json_depth(rows: &[Row], outcomes: &[(Outcome, Vec<Scores>)]) -> Value {
+    let scores = depth_scores(rows, outcomes).into_iter().map(|(mode, channel, scores)| {
+        json!({
+            "mode": mode, "channel": channel, "frames": scores.frames, "agreement": scores.agreement,
+            "steps": scores.steps, "mean_macs": scores.mean_macs, "f1_head": scores.f1,
+        })
+    });
+    scores.collect()
 }

@@ -104,7 +104,7 @@ impl From<EvaluationError> for Failure {
         match error {
             EvaluationError::Bundle(error) => Failure::from(error),
             EvaluationError::Engine(error) => Failure::from(error),
-            EvaluationError::Send { .. } => Failure::refused(error),
+            EvaluationError::Send { .. } | EvaluationError::NotFinite { .. } => Failure::refused(error),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What people read: a line a frame, and a summary by mode.
 
+use semrx::receiver::Gate;
 use semrx::report::record::{Decided, Outcome, PAIR_NAMES, Record};
 use semrx::scene::rule::TYPES;
 use std::collections::BTreeMap;
@@ -32,8 +33,10 @@ pub fn line(record: &Record<'_>) -> String {
             };
             let _ =
                 write!(line, " {:>6} B  {}", record.bytes, record.decision.as_ref().map_or(String::new(), decision));
-            if record.outcome == Outcome::DecidedLate {
-                let _ = write!(line, "  [late: {}]", record.reason);
+            match (record.outcome, record.gate) {
+                (_, FAILED) => line.push_str(&format!("  [failed: {}]", record.reason)),
+                (Outcome::DecidedLate, _) => line.push_str(&format!("  [late: {}]", record.reason)),
+                _ => {}
             }
         }
     }
@@ -59,10 +62,14 @@ fn decision(decided: &Decided) -> String {
 /// What the letters of [`line`] mean.
 pub const LEGEND: &str = "hazards left|centre|right of the corridor: V vehicle, P person or cyclist, S structure; free ahead: share of the height";
 
+/// The gate of a frame whose refinement failed.
+const FAILED: &str = Gate::Failed.name();
+
 /// Sums over the records of a drive.
 #[derive(Debug, Default)]
 pub struct Summary {
     by_mode: BTreeMap<String, Sums>,
+    failed: u64,
 }
 
 #[derive(Debug, Default)]
@@ -82,6 +89,7 @@ impl Summary {
             Outcome::Refused => "refused",
             Outcome::Decided | Outcome::DecidedLate => record.mode,
         };
+        self.failed += u64::from(record.gate == FAILED);
         let sums = self.by_mode.entry(mode.into()).or_default();
         sums.frames += record.frames as u64;
         sums.bytes += record.bytes as u64;
@@ -102,6 +110,11 @@ impl Summary {
 
     pub fn refused(&self) -> u64 {
         self.of("refused")
+    }
+
+    /// Frames that were decided on what arrived, since their refinement failed.
+    pub fn failed(&self) -> u64 {
+        self.failed
     }
 
     fn of(&self, mode: &str) -> u64 {

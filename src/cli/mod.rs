@@ -2,6 +2,7 @@
 
 mod bench;
 mod bundles;
+mod calibrate;
 mod demo;
 mod engine;
 mod eval;

@@ -10,7 +10,8 @@ use clap::{Args, ValueEnum};
 use semrx::board::Profile;
 use semrx::bundle::Bundle;
 use semrx::link::{Address, SourceOptions, envelope, srx};
-use semrx::receiver::{Config, Mode, Pace, SamplerKind};
+use semrx::receiver::{Config, Depth, Mode, Pace, SamplerKind};
+use semrx::sampler::Cache;
 use semrx::scene::{Dropped, Reception};
 use semrx::station::{Drops, Published, Station};
 use std::cell::RefCell;
@@ -28,7 +29,9 @@ use std::time::Duration;
 Examples:
   semrx run --from drive.srx --record out.jsonl
   semrx run --from udp://127.0.0.1:9000 --deadline-ms 50
-  semrx run --from drive.srx --board raspberry-pi-5 --deadline-ms 100")]
+  semrx run --from drive.srx --board raspberry-pi-5 --deadline-ms 100
+  semrx run --from drive.srx --steps 4 --depth adaptive
+  semrx run --from drive.srx --steps 20 --sampler ddim --cache bounded")]
 pub struct Options {
     /// Where from: a capture (drive.srx), - or udp://host:port
     #[arg(long, value_name = "LINK")]
@@ -45,6 +48,13 @@ pub struct Options {
     /// How the sampler moves between noise levels
     #[arg(long, value_enum, default_value_t = SamplerName::Consistency)]
     sampler: SamplerName,
+    /// Steps that don't ask the restore network: taylor[:N] or bounded[:T], the bundle's threshold if T is not given. Pays from about 10
+    /// steps on
+    #[arg(long, value_name = "CACHE")]
+    cache: Option<String>,
+    /// Whether a refinement may end before its last step: adaptive, once the decision has settled
+    #[arg(long, value_enum, default_value_t = DepthName::Fixed)]
+    depth: DepthName,
     /// Time from a frame's arrival to its decision; sampler steps that don't fit are left out
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     deadline_ms: Option<u64>,
@@ -75,9 +85,24 @@ pub enum ModeName {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum SamplerName {
+pub enum SamplerName {
     Consistency,
     Ddim,
+}
+
+impl From<SamplerName> for SamplerKind {
+    fn from(name: SamplerName) -> Self {
+        match name {
+            SamplerName::Consistency => SamplerKind::Consistency,
+            SamplerName::Ddim => SamplerKind::Ddim,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DepthName {
+    Fixed,
+    Adaptive,
 }
 
 impl From<ModeName> for Mode {
@@ -102,9 +127,11 @@ pub fn run(options: &Options) -> Done {
     let config = Config {
         mode: options.mode.into(),
         steps: options.steps,
-        sampler: match options.sampler {
-            SamplerName::Consistency => SamplerKind::Consistency,
-            SamplerName::Ddim => SamplerKind::Ddim,
+        sampler: options.sampler.into(),
+        cache: cache(options.cache.as_deref(), &bundle)?,
+        depth: match options.depth {
+            DepthName::Fixed => Depth::Fixed,
+            DepthName::Adaptive => Depth::Adaptive,
         },
         deadline_us: options.deadline_ms.map(|ms| ms * 1000),
         seed: options.seed,
@@ -185,6 +212,13 @@ pub fn run(options: &Options) -> Done {
     }
 }
 
+/// The cache that was asked for, with the bundle's threshold where none is given.
+fn cache(text: Option<&str>, bundle: &Bundle) -> Result<Option<Cache>, Failure> {
+    let parse = |text| Cache::parse(text, bundle.cache_threshold);
+    let cache = text.map(parse).transpose().map_err(|error| Failure::usage(error.to_string()))?;
+    Ok(cache)
+}
+
 /// Checks the budget before anything runs, and tells the receiver how fast its models are.
 fn plan(station: &mut Station, bundle: &Bundle, options: &Options) -> Done {
     let receiver = station.receiver();
@@ -232,11 +266,14 @@ fn conclude(summary: &Summary, drops: Drops, damaged_packets: u64, oversized: u6
             "damaged_tiles": drops.damaged_tiles, "repaired_headers": drops.repaired_headers,
             "malformed": damaged_packets, "oversized": oversized,
         });
-        let modes = summary.json();
-        serde_json::json!({"summary": {"modes": modes, "drops": drops, "end_marker": ended}}).to_string() + "\n"
+        let (modes, failed) = (summary.json(), summary.failed());
+        serde_json::json!({"summary": {"modes": modes, "failed": failed, "drops": drops, "end_marker": ended}})
+            .to_string()
+            + "\n"
     } else {
         let mut text = format!("{}\n\n{}", lines::LEGEND, summary.table());
         let counts = [
+            (summary.failed(), "refinements failed: those frames were decided on what arrived"),
             (drops.refused, "packets whose header can't be read, or that lean on a key frame not heard"),
             (drops.duplicate, "duplicates"),
             (drops.stale, "packets too late for their frame"),

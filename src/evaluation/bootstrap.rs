@@ -38,6 +38,7 @@ pub struct Scores {
     /// Share of the zone x type pairs on which head and truth agree.
     pub head_agreement: Option<Score>,
     pub mean_macs: f64,
+    pub mean_steps: f64,
     pub generated: f64,
 }
 
@@ -82,6 +83,7 @@ impl Scores {
                 counts(frames, |sample| Some(sample.head?.hazards)).agreement()
             }),
             mean_macs: samples.iter().map(|sample| sample.macs as f64).sum::<f64>() / count,
+            mean_steps: samples.iter().map(|sample| sample.steps as f64).sum::<f64>() / count,
             generated: samples.iter().filter(|sample| sample.generated).count() as f64 / count,
         }
     }

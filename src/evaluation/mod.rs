@@ -1,18 +1,22 @@
 //! The evidence table: maps through channels, each row a way of dealing with what is missing, scored against the rule on what was sent.
 
 mod bootstrap;
+mod caching;
+mod depth;
 mod rows;
 
 pub use bootstrap::{Interval, Score, Scores, paired_f1};
-pub use rows::{ROWS, Row};
+pub use caching::{Cached, Calibrated, calibrate, calibration_samples};
+pub use depth::DepthScores;
+pub use rows::{ROWS, Refining, Row};
 
 use crate::bundle::{Bundle, BundleError};
 use crate::engine::{Engine, EngineError};
 use crate::link::{ChannelSpec, Packet, srx};
-use crate::receiver::{Config, Mode, Receiver};
+use crate::receiver::{Config, Receiver};
 use crate::report::metrics::Confusion;
 use crate::scene::rule::{COLUMNS, HazardSet};
-use crate::scene::{Assembly, ClassMap, Event, ReceivedFrame, Reception, Rule, Scene};
+use crate::scene::{Assembly, ClassMap, Event, LabelSet, ReceivedFrame, Reception, Rule, Scene};
 use crate::sender::{Sender, Settings};
 use crate::wire::codec::Scratch;
 use crate::wire::{Payload, WireError};
@@ -55,17 +59,19 @@ pub struct Sample {
     /// Through the head.
     pub head: Option<Verdict>,
     pub macs: u64,
+    /// Sampler steps.
+    pub steps: u16,
     pub generated: bool,
 }
 
 /// Hazards called, and the error of the free space.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Verdict {
     pub hazards: HazardSet,
     pub free_error: f64,
 }
 
-/// What one case gave: `samples[row][frame]`, rows as in [`ROWS`]; empty for rows that don't apply to the payload.
+/// What one case gave: `samples[row][frame]`, in the order of the rows that were asked for; empty for rows that don't apply to the payload.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     pub case: Case,
@@ -82,7 +88,14 @@ pub struct Outcome {
 pub enum EvaluationError {
     Bundle(BundleError),
     Engine(EngineError),
-    Send { map: usize, error: WireError },
+    Send {
+        map: usize,
+        error: WireError,
+    },
+    /// The restore network gave NaN or an infinity, at this step counted from 0.
+    NotFinite {
+        step: usize,
+    },
 }
 
 impl fmt::Display for EvaluationError {
@@ -91,6 +104,9 @@ impl fmt::Display for EvaluationError {
             EvaluationError::Bundle(error) => error.fmt(f),
             EvaluationError::Engine(error) => error.fmt(f),
             EvaluationError::Send { map, error } => write!(f, "map {map}: {error}"),
+            EvaluationError::NotFinite { step } => {
+                write!(f, "step {}: the restore network's output is not finite", step + 1)
+            }
         }
     }
 }
@@ -109,8 +125,8 @@ impl From<EngineError> for EvaluationError {
     }
 }
 
-/// Sends `maps`, consecutive frames on the bundle's grid, through the case's channel and judges every row on every frame that arrived.
-/// `tick` is called after each frame.
+/// Sends `maps`, consecutive frames on the bundle's grid, through the case's channel and judges the `rows` on every frame that arrived; one of them
+/// at least refines. `tick` is called after each frame.
 ///
 /// # Errors
 /// [`EvaluationError`].
@@ -118,30 +134,62 @@ pub fn evaluate(
     bundle: &Bundle,
     maps: &[ClassMap],
     case: &Case,
+    rows: &[Row],
     seed: u64,
     engine: &Engine,
     tick: &mut dyn FnMut(),
 ) -> Result<Outcome, EvaluationError> {
     let labels = bundle.labels();
+    let mut hybrids = Vec::new();
+    for row in rows {
+        if let Row::Hybrid(refining) = *row {
+            let Refining { mode, depth, steps } = refining;
+            let config = Config { mode, depth, steps: Some(steps), seed, ..Config::default() };
+            hybrids.push((refining, Receiver::open(bundle, config, Default::default(), engine)?));
+        }
+    }
+    let mut judges = Judges { rule: Rule::new(bundle.grid(), labels), prior: bundle.prior()?, labels, hybrids };
+    let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); rows.len()];
+    let arrived = receive(labels, maps, case, seed, |scene, truth, sequence| {
+        let judged = judges.judge(rows, scene, truth, sequence)?;
+        for (row, judged) in samples.iter_mut().zip(judged) {
+            row.extend(judged.map(|judged| sample(&judges.rule, scene, truth, judged)));
+        }
+        tick();
+        Ok(())
+    })?;
+    let Arrived { frames, mean_bytes, snr_error } = arrived;
+    Ok(Outcome { case: case.clone(), frames, mean_bytes, snr_error, samples })
+}
+
+/// What arrived of the maps that were sent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Arrived {
+    pub frames: usize,
+    /// Bytes of the whole capture over its frames.
+    pub mean_bytes: f64,
+    /// How far the SNR of soft frames was from the channel's: what the radio told, or the estimate.
+    pub snr_error: Option<SnrError>,
+}
+
+/// Sends `maps`, consecutive frames, through the case's channel, and gives each scene that arrives to `each`, with what was sent and its sequence
+/// number.
+///
+/// # Errors
+/// What `each` returns, and [`EvaluationError::Send`].
+pub fn receive(
+    labels: &'static LabelSet,
+    maps: &[ClassMap],
+    case: &Case,
+    seed: u64,
+    mut each: impl FnMut(&Scene, &ClassMap, u32) -> Result<(), EvaluationError>,
+) -> Result<Arrived, EvaluationError> {
     let settings =
         Settings { payload: case.payload, channel: case.channel.clone(), seed, key_every: 10, ..Settings::default() };
     let mut sender = Sender::new(settings, labels);
     let mut assembly = Assembly::new(true);
     let mut scratch = Scratch::new();
-    let mut judges = Judges {
-        rule: Rule::new(bundle.grid(), labels),
-        prior: bundle.prior()?,
-        labels,
-        hybrids: [1, 2, 4]
-            .into_iter()
-            .map(|steps| {
-                let config = Config { mode: Mode::Auto, steps: Some(steps), seed, ..Config::default() };
-                Receiver::open(bundle, config, Default::default(), engine)
-            })
-            .collect::<Result<_, _>>()?,
-    };
     let mut scene: Option<Scene> = None;
-    let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); ROWS.len()];
     let (mut bytes, mut frames) = (srx::MAGIC.len(), 0);
     let mut snrs_cdb = Vec::new();
     let mut arrived: Vec<Packet> = Vec::new();
@@ -161,15 +209,10 @@ pub fn evaluate(
                 let scene = scene.get_or_insert_with(|| Scene::new(frame.header.params));
                 show(scene, &frame, &mut scratch);
                 snrs_cdb.extend(scene.snr_cdb().filter(|_| case.payload != Payload::Map));
-                let truth = &maps[frame.header.sequence as usize];
-                let judged = judges.judge(scene, truth, frame.header.sequence)?;
-                for (row, judged) in samples.iter_mut().zip(judged) {
-                    row.extend(judged.map(|judged| sample(&judges.rule, scene, truth, judged)));
-                }
+                each(scene, &maps[frame.header.sequence as usize], frame.header.sequence)?;
                 frames += 1;
             }
         }
-        tick();
     }
     let mean_bytes = bytes as f64 / maps.len().max(1) as f64;
     let snr_error = case
@@ -177,7 +220,7 @@ pub fn evaluate(
         .analog_snr_db()
         .filter(|snr_db| snr_db.is_finite())
         .and_then(|snr_db| SnrError::of(&snrs_cdb, snr_db));
-    Ok(Outcome { case: case.clone(), frames, mean_bytes, snr_error, samples })
+    Ok(Arrived { frames, mean_bytes, snr_error })
 }
 
 fn show(scene: &mut Scene, frame: &ReceivedFrame, scratch: &mut Scratch) {
@@ -215,6 +258,7 @@ fn sample(rule: &Rule, scene: &Scene, truth: &ClassMap, judged: Judged) -> Sampl
         rule: judged.reading.map(|reading| verdict(reading.hazards, permille(reading.free_rows))),
         head: judged.decision.map(|decision| verdict(decision.hazards(), decision.free_permille)),
         macs: judged.macs,
+        steps: judged.steps,
         generated: judged.generated,
     }
 }

@@ -1,7 +1,7 @@
 //! The rows of the table: ways of dealing with what is missing.
 
 use crate::engine::EngineError;
-use crate::receiver::{Decision, Receiver};
+use crate::receiver::{Decision, Depth, Mode, Receiver};
 use crate::scene::rule::Reading;
 use crate::scene::{ClassMap, Decider, LabelSet, NEVER, Rule, Scene, Soft, nearest_fill};
 use crate::wire::soft;
@@ -23,12 +23,28 @@ pub enum Row {
     Fds,
     /// The head on the received scene.
     SemanticFirst,
-    /// The head on the received and on the refined scene, fused, with this many sampler steps.
-    Hybrid(u16),
+    /// The head on the received and on the refined scene, fused.
+    Hybrid(Refining),
+}
+
+/// How a row refines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refining {
+    /// [`Mode::Auto`], or [`Mode::Hybrid`].
+    pub mode: Mode,
+    pub depth: Depth,
+    /// Sampler steps, or the most of them.
+    pub steps: u16,
+}
+
+impl Refining {
+    const fn auto(depth: Depth, steps: u16) -> Self {
+        Refining { mode: Mode::Auto, depth, steps }
+    }
 }
 
 /// In the order of the table.
-pub const ROWS: [Row; 10] = [
+pub const ROWS: [Row; 11] = [
     Row::LayoutOnly,
     Row::Prior,
     Row::NearestFill,
@@ -36,9 +52,10 @@ pub const ROWS: [Row; 10] = [
     Row::Argmax,
     Row::Fds,
     Row::SemanticFirst,
-    Row::Hybrid(1),
-    Row::Hybrid(2),
-    Row::Hybrid(4),
+    Row::Hybrid(Refining::auto(Depth::Fixed, 1)),
+    Row::Hybrid(Refining::auto(Depth::Fixed, 2)),
+    Row::Hybrid(Refining::auto(Depth::Fixed, 4)),
+    Row::Hybrid(Refining::auto(Depth::Adaptive, 4)),
 ];
 
 impl Row {
@@ -51,7 +68,10 @@ impl Row {
             Row::Argmax => "argmax".into(),
             Row::Fds => "fds".into(),
             Row::SemanticFirst => "semantic_first".into(),
-            Row::Hybrid(steps) => format!("hybrid {steps}"),
+            Row::Hybrid(Refining { mode, depth, steps }) => {
+                let name = if depth == Depth::Adaptive { "adaptive" } else { "hybrid" };
+                format!("{name} {steps}{}", if mode == Mode::Hybrid { ", forced" } else { "" })
+            }
         }
     }
 
@@ -70,6 +90,8 @@ pub(super) struct Judged {
     pub reading: Option<Reading>,
     pub decision: Option<Decision>,
     pub macs: u64,
+    /// Sampler steps.
+    pub steps: u16,
     pub generated: bool,
 }
 
@@ -77,21 +99,22 @@ pub(super) struct Judges {
     pub rule: Rule,
     pub prior: ClassMap,
     pub labels: &'static LabelSet,
-    /// For the hybrid rows, in their order; the first one also serves as the head alone.
-    pub hybrids: Vec<Receiver>,
+    /// For the hybrid rows; the first one also serves as the head alone.
+    pub hybrids: Vec<(Refining, Receiver)>,
 }
 
 impl Judges {
-    /// Every row of [`ROWS`] on one scene; `None` where it doesn't apply to the payload.
+    /// Each of the `rows` on one scene; `None` where it doesn't apply to the payload.
     pub fn judge(
         &mut self,
+        rows: &[Row],
         scene: &Scene,
         truth: &ClassMap,
         sequence: u32,
     ) -> Result<Vec<Option<Judged>>, EngineError> {
         let is_soft = scene.params().payload.soft_bits().is_some();
         let mut judged = Vec::new();
-        for row in ROWS {
+        for &row in rows {
             judged.push(match row.is_for_soft() {
                 Some(soft) if soft != is_soft => None,
                 _ => Some(self.judge_row(row, scene, truth, sequence)?),
@@ -106,7 +129,14 @@ impl Judges {
                 let nothing = self.labels.unlabelled().unwrap_or(0);
                 let map = fill(scene, |_| nothing);
                 let reading = self.rule.read(scene.cells(), scene.known());
-                Ok(Judged { map: Some(map), reading: Some(reading), decision: None, macs: 0, generated: false })
+                Ok(Judged {
+                    map: Some(map),
+                    reading: Some(reading),
+                    decision: None,
+                    macs: 0,
+                    steps: 0,
+                    generated: false,
+                })
             }
             Row::Prior => self.judge_map(fill(scene, |cell| self.prior.cells[cell])),
             Row::NearestFill => {
@@ -124,23 +154,25 @@ impl Judges {
             Row::Argmax => self.judge_map(denoised(scene, Decider::argmax)),
             Row::Fds => self.judge_map(denoised(scene, Decider::fast_denoise)),
             Row::SemanticFirst => {
-                let decision = self.hybrids[0].provisional(scene)?;
-                let (macs, _) = self.hybrids[0].macs();
-                Ok(Judged { map: None, reading: None, decision: Some(decision), macs, generated: false })
+                let head = self.head();
+                let decision = head.provisional(scene)?;
+                let (macs, _) = head.macs();
+                Ok(Judged { map: None, reading: None, decision: Some(decision), macs, steps: 0, generated: false })
             }
-            Row::Hybrid(steps) => {
-                let index = ROWS.iter().filter(|row| matches!(row, Row::Hybrid(fewer) if *fewer < steps)).count();
-                let receiver = &mut self.hybrids[index];
+            Row::Hybrid(refining) => {
+                let index = self.hybrids.iter().position(|(other, _)| *other == refining).unwrap_or(0);
+                let receiver = &mut self.hybrids[index].1;
                 let provisional = receiver.provisional(scene)?;
                 let conclusion = receiver.conclude(scene, &provisional, sequence, 0)?;
-                let generated = conclusion.steps > 0;
+                let generated = conclusion.mode == "hybrid";
                 let map = match receiver.refined().filter(|_| generated) {
                     Some(refined) => refined.cells.to_vec(),
                     None => fill(scene, |cell| self.prior.cells[cell]),
                 };
                 let reading = Some(self.rule.read_all(&map));
                 let decision = Some(conclusion.decision);
-                Ok(Judged { map: Some(map), reading, decision, macs: conclusion.macs, generated })
+                let (macs, steps) = (conclusion.macs, conclusion.steps);
+                Ok(Judged { map: Some(map), reading, decision, macs, steps, generated })
             }
         }
     }
@@ -148,9 +180,13 @@ impl Judges {
     /// A map through the rule and through the head.
     fn judge_map(&mut self, map: Vec<u8>) -> Result<Judged, EngineError> {
         let reading = Some(self.rule.read_all(&map));
-        let decision = Some(self.hybrids[0].judge(&map)?);
-        let (macs, _) = self.hybrids[0].macs();
-        Ok(Judged { map: Some(map), reading, decision, macs, generated: false })
+        let decision = Some(self.head().judge(&map)?);
+        let (macs, _) = self.head().macs();
+        Ok(Judged { map: Some(map), reading, decision, macs, steps: 0, generated: false })
+    }
+
+    fn head(&mut self) -> &mut Receiver {
+        &mut self.hybrids[0].1
     }
 }
 

@@ -164,7 +164,7 @@ impl Generator {
             return Err(GenerateError::Request { field: "cache", reason: reason.into() });
         }
         let failed = |error| GenerateError::Scheduler { model: self.model.clone(), error };
-        self.guided.set_cache(cache, self.sampler.steps().len()).map_err(failed)
+        self.guided.set_cache(cache).map_err(failed)
     }
 
     /// The last sample as a PNG: grey or RGB, -1 black and 1 white.

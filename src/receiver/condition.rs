@@ -1,6 +1,6 @@
 //! What the networks see of a scene, as planes of floats.
 
-use crate::scene::{LabelSet, NEVER, Scene};
+use crate::scene::{NEVER, Scene};
 use crate::wire::{Grid, soft};
 
 /// Analog bits of a class index, most significant first: 0 is -1, 1 is +1.
@@ -22,7 +22,6 @@ pub(super) fn ports(grid: Grid, classes: usize) -> [(&'static str, Vec<usize>); 
 #[derive(Debug, Clone)]
 pub struct Condition {
     cells: usize,
-    labels: &'static LabelSet,
     /// Probability of each class in each received cell, a plane a class; 0 where nothing came.
     cond: Vec<f32>,
     /// 1 where the cell was received.
@@ -33,25 +32,37 @@ pub struct Condition {
     age: Vec<f32>,
     /// 1 for each class of the present set.
     present: Vec<f32>,
+    /// The mask of a scene in which nothing is unknown.
+    whole: Vec<f32>,
 }
 
 impl Condition {
-    pub fn new(grid: Grid, labels: &'static LabelSet) -> Self {
+    pub fn new(grid: Grid, classes: usize) -> Self {
         let cells = grid.cells();
         Condition {
             cells,
-            labels,
-            cond: vec![0.0; labels.len() * cells],
+            cond: vec![0.0; classes * cells],
             mask: vec![0.0; cells],
             held: vec![0.0; BITS * cells],
             age: vec![0.0; cells],
-            present: vec![0.0; labels.len()],
+            present: vec![0.0; classes],
+            whole: vec![1.0; cells],
         }
     }
 
     /// In the order of [`ports`].
     pub(super) fn inputs(&self) -> [&[f32]; 5] {
         [&self.cond, &self.mask, &self.held, &self.age, &self.present]
+    }
+
+    /// The same with a refined scene in the place of the received one: probabilities in every cell, so that nothing is unknown.
+    pub(super) fn refined_inputs<'a>(&'a self, posterior: &'a [f32]) -> [&'a [f32]; 5] {
+        [posterior, &self.whole, &self.held, &self.age, &self.present]
+    }
+
+    /// What the channel says: the probability of each class in each cell, a plane a class; 0 where nothing came.
+    pub(super) fn channel(&self) -> &[f32] {
+        &self.cond
     }
 
     /// Takes over the scene.
@@ -95,7 +106,7 @@ impl Condition {
     }
 
     pub(super) fn memory_bytes(&self) -> u64 {
-        self.inputs().iter().map(|plane| size_of_val(*plane) as u64).sum()
+        self.inputs().iter().chain([&&self.whole[..]]).map(|plane| size_of_val(*plane) as u64).sum()
     }
 
     /// Posterior of each class under white noise of the measured SNR: `softmax(score / sigma^2)` over the present classes, which have
@@ -118,16 +129,6 @@ impl Condition {
                 self.cond[class as usize * self.cells + cell] /= sum;
             }
         }
-    }
-
-    /// Puts a refined scene in the place of the received one: probabilities in every cell, so that nothing is unknown.
-    pub(super) fn replace(&mut self, posterior: &[f32]) {
-        self.cond.copy_from_slice(posterior);
-        self.mask.fill(1.0);
-    }
-
-    pub(super) fn classes(&self) -> usize {
-        self.labels.len()
     }
 }
 

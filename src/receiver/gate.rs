@@ -20,10 +20,12 @@ pub enum Gate {
     Forced,
     /// A refinement is wanted, but the deadline leaves no time for a step.
     Deadline,
+    /// A refinement was begun, and broke: the decision is that on what arrived.
+    Failed,
 }
 
 impl Gate {
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Gate::Off => "off",
             Gate::Clear => "clear",
@@ -32,6 +34,7 @@ impl Gate {
             Gate::Doubt => "doubt",
             Gate::Forced => "forced",
             Gate::Deadline => "deadline",
+            Gate::Failed => "failed",
         }
     }
 }

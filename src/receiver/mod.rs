@@ -2,23 +2,28 @@
 //!
 //! [`Receiver::provisional`] first: its decision stands at once. Then [`Receiver::conclude`], which generates if the gate asks for it.
 
+mod arrived;
 mod belief;
 mod condition;
+mod depth;
 mod gate;
 mod refine;
 
 pub use belief::{Belief, Decision};
 pub use condition::Condition;
+pub use depth::Depth;
 pub use gate::{Gate, Pace};
 pub use refine::{Refined, SamplerKind};
 
 use crate::bundle::{Bundle, BundleError};
 use crate::engine::{Engine, EngineError, Interface, Session};
+use crate::sampler::{Broken, Cache, Taken};
 use crate::scene::Scene;
 use crate::scene::rule::{COLUMNS, PAIRS};
 use crate::wire::{Grid, Header};
+use heapless::String;
 use refine::Refiner;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::time::Instant;
 
 /// Which of the modes may decide.
@@ -34,12 +39,15 @@ pub enum Mode {
 }
 
 /// How the receiver works. `Default` leaves everything to the bundle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Config {
     pub mode: Mode,
     /// Sampler steps of a refinement; the bundle's number if `None`.
     pub steps: Option<u16>,
     pub sampler: SamplerKind,
+    /// [`Cache::Taylor`] or [`Cache::Bounded`]: steps that don't ask the restore network.
+    pub cache: Option<Cache>,
+    pub depth: Depth,
     /// Time from the arrival of a frame to its decision, in µs.
     pub deadline_us: Option<u64>,
     /// Seed of the sampler's noise.
@@ -76,11 +84,20 @@ pub struct Conclusion {
     /// `semantic_first` or `hybrid`.
     pub mode: &'static str,
     pub gate: Gate,
-    /// Sampler steps taken.
+    /// Why the gate is [`Gate::Failed`]; else empty.
+    pub reason: Reason,
+    /// Sampler steps taken, those of a refinement that failed included.
     pub steps: u16,
-    /// Multiply-accumulates of all models for this frame.
+    /// Steps among them at which a cache answered for the restore network.
+    pub cached_steps: u16,
+    /// Multiply-accumulates of all models for this frame: what was spent.
     pub macs: u64,
+    /// What the cache saved.
+    pub saved_macs: u64,
 }
+
+/// Why a refinement failed, as far as it fits.
+pub type Reason = String<200>;
 
 /// Decides frame after frame, with buffers and models laid out once.
 #[derive(Debug)]
@@ -109,7 +126,8 @@ impl Receiver {
         let refiner = match config.mode {
             Mode::SemanticFirst => None,
             Mode::Auto | Mode::Hybrid => {
-                Some(Refiner::open(bundle, config.sampler, config.steps.unwrap_or(bundle.steps), engine)?)
+                let steps = config.steps.unwrap_or(bundle.steps);
+                Some(Refiner::open(bundle, config.sampler, steps, config.cache, engine)?)
             }
         };
         Ok(Receiver {
@@ -117,7 +135,7 @@ impl Receiver {
             pace,
             head,
             refiner,
-            condition: Condition::new(grid, bundle.labels()),
+            condition: Condition::new(grid, bundle.labels().len()),
             belief: Belief::default(),
             bundle: bundle.clone(),
         })
@@ -165,10 +183,16 @@ impl Receiver {
         let head_us = start.elapsed().as_micros() as u64;
         let step_us = match &mut self.refiner {
             Some(refiner) => {
-                refiner.estimate_once(&self.condition)?;
-                let start = Instant::now();
-                refiner.estimate_once(&self.condition)?;
-                start.elapsed().as_micros() as u64
+                let mut step_us = 0;
+                for _ in 0..2 {
+                    let start = Instant::now();
+                    match refiner.run(&self.condition, 1, refine::noise(0, 0), &mut |_| Ok(false)) {
+                        // A network that breaks is the refinement's matter, frame by frame.
+                        Ok(()) | Err(Broken::NotFinite { .. }) => step_us = start.elapsed().as_micros() as u64,
+                        Err(Broken::Model { error, .. } | Broken::Check(error)) => return Err(error),
+                    }
+                }
+                step_us
             }
             None => 0,
         };
@@ -217,36 +241,119 @@ impl Receiver {
         sequence: u32,
         elapsed_us: u64,
     ) -> Result<Conclusion, EngineError> {
-        let wanted = self.config.steps.unwrap_or(self.bundle.steps).max(1);
+        let mut wanted = self.config.steps.unwrap_or(self.bundle.steps).max(1);
+        let (known_permille, mut pace) = (scene.known_permille(), self.pace);
+        let soft_snr_cdb = scene.params().payload.soft_bits().map(|_| scene.snr_cdb());
+        if self.config.depth == Depth::Adaptive {
+            wanted = depth::budget(wanted, 1000 - known_permille, soft_snr_cdb, &self.bundle.gate);
+            // Every step is looked at by the head.
+            pace.step_us += pace.head_us;
+        }
         let (gate, steps) = gate::choose(&gate::Question {
             mode: self.config.mode,
             thresholds: self.bundle.gate,
-            known_permille: scene.known_permille(),
-            soft_snr_cdb: scene.params().payload.soft_bits().map(|_| scene.snr_cdb()),
+            known_permille,
+            soft_snr_cdb,
             confidence_permille: provisional.confidence_permille(),
             wanted,
             left_us: self.config.deadline_us.map(|deadline_us| deadline_us.saturating_sub(elapsed_us)),
-            pace: self.pace,
+            pace,
         });
-        let head_macs = self.head.macs().total();
-        let (Some(refiner), 1..) = (&mut self.refiner, steps) else {
-            return Ok(Conclusion { decision: *provisional, mode: "semantic_first", gate, steps: 0, macs: head_macs });
+        let mut conclusion = Conclusion {
+            decision: *provisional,
+            mode: "semantic_first",
+            gate,
+            reason: Reason::new(),
+            steps: 0,
+            cached_steps: 0,
+            macs: self.head.macs().total(),
+            saved_macs: 0,
         };
-        let received = self.belief;
-        refiner.run(scene, &self.condition, steps, self.config.seed, sequence)?;
-        self.condition.replace(refiner.posterior());
-        let macs = 2 * head_macs + steps as u64 * refiner.macs();
-        self.ask_head()?;
+        if self.refiner.is_none() || steps == 0 {
+            return Ok(conclusion);
+        }
         let weight = match gate {
             Gate::Noise => self.bundle.fusion.noise_permille,
             _ => self.bundle.fusion.unknown_permille,
         };
-        let fused = received.fused(&self.belief, weight);
-        Ok(Conclusion { decision: fused.decision(), mode: "hybrid", gate, steps, macs })
+        match self.refine(provisional, weight, steps, sequence, &mut conclusion) {
+            Ok(decision) => (conclusion.decision, conclusion.mode) = (decision, "hybrid"),
+            Err(Broken::Check(error)) => return Err(error),
+            Err(broken) => {
+                conclusion.gate = Gate::Failed;
+                conclusion.reason = reason(&broken, steps);
+            }
+        }
+        Ok(conclusion)
     }
 
-    /// The refined scene of the last [`conclude`](Receiver::conclude) whose mode was `hybrid`.
+    /// Refines the scene in the condition and decides on both, counting in `conclusion` what that takes.
+    fn refine(
+        &mut self,
+        provisional: &Decision,
+        weight: u16,
+        steps: u16,
+        sequence: u32,
+        conclusion: &mut Conclusion,
+    ) -> Result<Decision, Broken<EngineError>> {
+        let Receiver { config, head, refiner: Some(refiner), condition, belief, .. } = self else {
+            return Ok(*provisional);
+        };
+        let received = *belief;
+        let (head_macs, step_macs) = (head.macs().total(), refiner.macs());
+        let (mut decision, mut has_settled) = (*provisional, false);
+        let mut decide = |posterior: &[f32]| {
+            conclusion.macs += head_macs;
+            head.run(&condition.refined_inputs(posterior), &mut [&mut belief.free, &mut belief.hazard])?;
+            Ok(received.fused(belief, weight).decision())
+        };
+        let mut is_enough = |posterior: &[f32]| {
+            if config.depth == Depth::Adaptive {
+                let now = decide(posterior)?;
+                has_settled = depth::is_settled(&decision, &now);
+                decision = now;
+            }
+            Ok(has_settled)
+        };
+        let ran = refiner.run(condition, steps, refine::noise(config.seed, sequence), &mut is_enough);
+        if ran.is_ok() && !has_settled {
+            decision = decide(refiner.posterior()).map_err(Broken::Check)?;
+        }
+        let Taken { steps, cached } = refiner.taken();
+        (conclusion.steps, conclusion.cached_steps) = (steps as u16, cached as u16);
+        conclusion.macs += (steps - cached) as u64 * step_macs;
+        conclusion.saved_macs = cached as u64 * step_macs;
+        ran.map(|()| decision)
+    }
+
+    /// A sample of the refined scene, whatever the gate says, and no decision: as many steps as are configured. The noise is a function of the
+    /// configured seed and of `sequence`. Takes nothing where the mode does not generate.
+    ///
+    /// # Errors
+    /// [`Broken`]: there is no sample then.
+    pub fn sample(&mut self, scene: &Scene, sequence: u32) -> Result<Taken, Broken<EngineError>> {
+        let Some(refiner) = &mut self.refiner else { return Ok(Taken::default()) };
+        self.condition.fill(scene);
+        let steps = self.config.steps.unwrap_or(self.bundle.steps).max(1);
+        refiner.run(&self.condition, steps, refine::noise(self.config.seed, sequence), &mut |_| Ok(false))?;
+        Ok(refiner.taken())
+    }
+
+    /// The refined scene of the last [`sample`](Receiver::sample), or [`conclude`](Receiver::conclude) whose mode was `hybrid`.
     pub fn refined(&self) -> Option<Refined<'_>> {
         self.refiner.as_ref().map(Refiner::refined)
     }
+}
+
+fn reason(broken: &Broken<EngineError>, steps: u16) -> Reason {
+    let mut reason = Reason::new();
+    // What doesn't fit is left out.
+    let _ = match broken {
+        Broken::NotFinite { step } => {
+            write!(reason, "refinement: step {} of {steps}: the model's output is not finite", step + 1)
+        }
+        Broken::Model { step, error } => write!(reason, "refinement: step {} of {steps}: {error}", step + 1),
+        Broken::Check(error) => write!(reason, "refinement: {error}"),
+    };
+    reason
 }

@@ -1,11 +1,11 @@
 //! The refined scene: a few sampler steps of the restore network where the received one is unknown or noisy.
 
+use super::arrived;
 use super::condition::{self, BITS, Condition, class_bits};
 use crate::bundle::{Bundle, BundleError};
 use crate::engine::{Engine, EngineError, Interface, Session};
 use crate::noise::Noise;
-use crate::sampler::{self, Ddim, Karras, MultistepConsistency, Step};
-use crate::scene::Scene;
+use crate::sampler::{Broken, Cache, Ddim, Exploding, Karras, MultistepConsistency, Restorer, Step, Taken};
 
 /// Stream of [`Noise`] that belongs to refinements.
 const STREAM: u64 = 0x7265_6669_6e65;
@@ -24,6 +24,8 @@ pub struct Refined<'a> {
     pub cells: &'a [u8],
     /// Probability of the cell's class, 0..=255 for 0..=1. Not calibrated.
     pub confidence: &'a [u8],
+    /// Probability of each class in each cell, a plane a class. Not calibrated.
+    pub posterior: &'a [f32],
 }
 
 /// The restore network with its buffers.
@@ -32,21 +34,38 @@ pub(super) struct Refiner {
     restore: Session,
     karras: Karras,
     kind: SamplerKind,
-    x: Vec<f32>,
-    x0: Vec<f32>,
-    logits: Vec<f32>,
-    /// Probability of each class in each cell, a plane a class: the last estimate, received cells put back.
+    exploding: Exploding,
+    /// Of what the channel says of each cell.
+    weights: Vec<f32>,
+    /// The last estimate, with what arrived put back.
     posterior: Vec<f32>,
     cells: Vec<u8>,
     confidence: Vec<u8>,
 }
 
+/// The restore network as the sampler asks it about one scene.
+struct Asked<'a> {
+    restore: &'a mut Session,
+    condition: &'a Condition,
+    weights: &'a [f32],
+    posterior: &'a mut [f32],
+    is_first: bool,
+    is_enough: &'a mut dyn FnMut(&[f32]) -> Result<bool, EngineError>,
+}
+
 impl Refiner {
-    pub fn open(bundle: &Bundle, kind: SamplerKind, steps: u16, engine: &Engine) -> Result<Self, BundleError> {
+    pub fn open(
+        bundle: &Bundle,
+        kind: SamplerKind,
+        steps: u16,
+        cache: Option<Cache>,
+        engine: &Engine,
+    ) -> Result<Self, BundleError> {
+        let field = |field, reason| BundleError::Field { file: bundle.dir().to_owned(), field, reason };
         let (grid, classes) = (bundle.grid(), bundle.labels().len());
         if classes > 1 << BITS {
             let reason = format!("has {classes} classes, the restore network tells {} apart in {BITS} bits", 1 << BITS);
-            return Err(BundleError::Field { file: bundle.dir().to_owned(), field: "label_set", reason });
+            return Err(field("label_set", reason));
         }
         let plane = |planes| vec![1, planes, grid.height as usize, grid.width as usize];
         let shared = condition::ports(grid, classes);
@@ -61,13 +80,14 @@ impl Refiner {
             Interface { inputs: &inputs, lasting, timestep: Some(("sigma", &sigmas)), outputs: &[("logits", &logits)] };
         let restore = bundle.session("restore", engine, &interface)?;
         let cells = grid.cells();
+        let exploding = Exploding::new(cache, bundle.cache_profile.clone(), BITS * cells, classes * cells)
+            .map_err(|error| field("restore", error.to_string()))?;
         Ok(Refiner {
             restore,
             karras,
             kind,
-            x: vec![0.0; BITS * cells],
-            x0: vec![0.0; BITS * cells],
-            logits: vec![0.0; classes * cells],
+            exploding,
+            weights: vec![0.0; cells],
             posterior: vec![0.0; classes * cells],
             cells: vec![0; cells],
             confidence: vec![0; cells],
@@ -80,64 +100,36 @@ impl Refiner {
     }
 
     pub fn memory_bytes(&self) -> u64 {
-        let buffers = [&self.x, &self.x0, &self.logits, &self.posterior].map(|buffer| size_of_val(&buffer[..]) as u64);
-        self.restore.memory_bytes() + buffers.iter().sum::<u64>() + 2 * self.cells.len() as u64
+        let planes = size_of_val(&self.weights[..]) + size_of_val(&self.posterior[..]) + 2 * self.cells.len();
+        self.restore.memory_bytes() + (planes + self.exploding.memory_bytes()) as u64
     }
 
-    /// Asks the network once, at the highest noise level.
-    pub fn estimate_once(&mut self, condition: &Condition) -> Result<(), EngineError> {
-        let [cond, mask, held, age, present] = condition.inputs();
-        let sigma = [self.karras.sigma_max];
-        self.restore.run(&[&self.x, &sigma, cond, mask, held, age, present], &mut [&mut self.logits])
-    }
-
-    /// Refines `scene`, which `condition` was filled from, in `steps` steps.
+    /// Refines the scene that `condition` was filled from, in `steps` steps at most: it ends before when `is_enough` of the posterior, which it
+    /// asks after every step but the last.
+    ///
+    /// # Errors
+    /// [`Broken`]: there is no refined scene then.
     pub fn run(
         &mut self,
-        scene: &Scene,
         condition: &Condition,
         steps: u16,
-        seed: u64,
-        sequence: u32,
-    ) -> Result<(), EngineError> {
-        // Soft cells did not arrive intact: what the channel says of them is in the condition.
-        let intact = |cell: usize| scene.params().payload.soft_bits().is_none() && scene.known()[cell];
-        let count = self.cells.len();
+        noise: Noise,
+        is_enough: &mut dyn FnMut(&[f32]) -> Result<bool, EngineError>,
+    ) -> Result<(), Broken<EngineError>> {
         let sigmas = self.karras.sigmas(steps as usize);
         let consistency = MultistepConsistency { sigma_min: self.karras.sigma_min };
         let step: &dyn Step = match self.kind {
             SamplerKind::Consistency => &consistency,
             SamplerKind::Ddim => &Ddim,
         };
-        let Refiner { restore, logits, posterior, .. } = self;
-        let mut first = true;
-        let estimate = |x: &[f32], sigma: f32, x0: &mut [f32]| {
-            let [cond, mask, held, age, present] = condition.inputs();
-            let inputs = [x, &[sigma], cond, mask, held, age, present];
-            match std::mem::replace(&mut first, false) {
-                true => restore.run(&inputs, &mut [logits])?,
-                false => restore.run_again(&inputs, &mut [logits])?,
-            }
-            softmax(logits, count, posterior);
-            expected_bits(posterior, count, x0);
-            Ok(())
-        };
-        let put_back = |x0: &mut [f32]| {
-            for cell in (0..count).filter(|&cell| intact(cell)) {
-                for (bit, value) in class_bits(scene.cells()[cell]).into_iter().enumerate() {
-                    x0[bit * count + cell] = value;
-                }
-            }
-        };
-        let noise = Noise::new(seed, STREAM).substream(sequence as u64);
-        sampler::sample(&sigmas, step, noise, &mut self.x, &mut self.x0, estimate, put_back)?;
+        arrived::weigh(condition.channel(), &mut self.weights);
+        let Refiner { restore, weights, posterior, .. } = self;
+        let mut asked = Asked { restore, condition, weights, posterior, is_first: true, is_enough };
+        self.exploding.run(&sigmas, step, noise, &mut asked)?;
+        let count = self.cells.len();
         for cell in 0..count {
-            if intact(cell) {
-                (0..condition.classes()).for_each(|class| self.posterior[class * count + cell] = 0.0);
-                self.posterior[scene.cells()[cell] as usize * count + cell] = 1.0;
-            }
             let probability = |class: usize| self.posterior[class * count + cell];
-            let best = (1..condition.classes())
+            let best = (1..self.posterior.len() / count)
                 .fold(0, |best, class| if probability(class) > probability(best) { class } else { best });
             self.cells[cell] = best as u8;
             self.confidence[cell] = (probability(best) * 255.0) as u8;
@@ -145,12 +137,45 @@ impl Refiner {
         Ok(())
     }
 
+    /// What the last [`run`](Refiner::run) took.
+    pub fn taken(&self) -> Taken {
+        self.exploding.taken()
+    }
+
     pub fn posterior(&self) -> &[f32] {
         &self.posterior
     }
 
     pub fn refined(&self) -> Refined<'_> {
-        Refined { cells: &self.cells, confidence: &self.confidence }
+        Refined { cells: &self.cells, confidence: &self.confidence, posterior: &self.posterior }
+    }
+}
+
+/// The noise of the frame `sequence`.
+pub(super) fn noise(seed: u64, sequence: u32) -> Noise {
+    Noise::new(seed, STREAM).substream(sequence as u64)
+}
+
+impl Restorer for Asked<'_> {
+    type Error = EngineError;
+
+    fn answer(&mut self, x: &[f32], sigma: f32, logits: &mut [f32]) -> Result<(), EngineError> {
+        let [cond, mask, held, age, present] = self.condition.inputs();
+        let inputs = [x, &[sigma], cond, mask, held, age, present];
+        match std::mem::replace(&mut self.is_first, false) {
+            true => self.restore.run(&inputs, &mut [logits]),
+            false => self.restore.run_again(&inputs, &mut [logits]),
+        }
+    }
+
+    fn estimate(&mut self, logits: &[f32], x0: &mut [f32]) {
+        softmax(logits, self.weights.len(), self.posterior);
+        arrived::put_back(self.condition.channel(), self.weights, self.posterior);
+        expected_bits(self.posterior, self.weights.len(), x0);
+    }
+
+    fn is_enough(&mut self) -> Result<bool, EngineError> {
+        (self.is_enough)(self.posterior)
     }
 }
 

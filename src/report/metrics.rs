@@ -124,6 +124,41 @@ pub fn free_error(truth_permille: &[u16; COLUMNS], said_permille: &[u16; COLUMNS
     total as f64 / 1000.0 / COLUMNS as f64
 }
 
+/// Energy score of `samples` against the `truth` (Gneiting, Raftery 2007, eq. 20, with the samples as the forecast): mean distance to the truth minus half the
+/// mean distance among the samples. Lower is better: samples should be near the truth, and as far from each other as the truth may lie from them. `None` without samples.
+pub fn energy_score<T>(samples: &[T], truth: &T, distance: impl Fn(&T, &T) -> f64) -> Option<f64> {
+    let count = samples.len() as f64;
+    let to_truth: f64 = samples.iter().map(|sample| distance(sample, truth)).sum();
+    let among: f64 = samples.iter().flat_map(|a| samples.iter().map(|b| distance(a, b))).sum();
+    (!samples.is_empty()).then(|| to_truth / count - among / (2.0 * count * count))
+}
+
+/// Distance of two class maps: the root of the number of cells that differ, which is that of their one-hot vectors over the root of 2.
+pub fn cell_distance(a: &[u8], b: &[u8]) -> f64 {
+    libm::sqrt(a.iter().zip(b).filter(|(a, b)| a != b).count() as f64)
+}
+
+/// Euclidean distance of two arrays, such as [`block_shares`].
+pub fn share_distance(a: &[f32], b: &[f32]) -> f64 {
+    libm::sqrt(a.iter().zip(b).map(|(a, b)| ((a - b) * (a - b)) as f64).sum())
+}
+
+/// Share of each class in each block of 8 x 8 cells of a map with rows of `width` cells, block by block. Blocks at the right and at the bottom may be smaller.
+pub fn block_shares(cells: &[u8], width: usize, classes: usize) -> Vec<f32> {
+    const SIDE: usize = 8;
+    let (across, down) = (width.div_ceil(SIDE), (cells.len() / width).div_ceil(SIDE));
+    let mut counts = vec![0u32; across * down * classes];
+    for (index, &class) in cells.iter().enumerate() {
+        let block = index / width / SIDE * across + index % width / SIDE;
+        counts[block * classes + class as usize] += 1;
+    }
+    let shares = counts.chunks(classes).flat_map(|block| {
+        let all = block.iter().sum::<u32>().max(1) as f32;
+        block.iter().map(move |&count| count as f32 / all)
+    });
+    shares.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,5 +196,24 @@ mod tests {
         let mut said = [500; COLUMNS];
         said[0] = 340;
         assert!((free_error(&[500; COLUMNS], &said) - 0.01).abs() < 1e-12);
+    }
+
+    #[test]
+    fn energy_scores_by_hand() {
+        let distance = |a: &f64, b: &f64| (a - b).abs();
+        assert_eq!(energy_score(&[], &0.0, distance), None);
+        assert_eq!(energy_score(&[3.0], &1.0, distance), Some(2.0));
+        // To the truth 1 and 3; among each other 4 in two of the four pairs.
+        assert_eq!(energy_score(&[1.0, -3.0], &0.0, distance), Some(2.0 - 8.0 / 8.0));
+        assert_eq!(cell_distance(&[0, 1, 2, 3, 4], &[0, 2, 1, 3, 9]), libm::sqrt(3.0));
+    }
+
+    #[test]
+    fn shares_of_blocks() {
+        // 10 x 9 cells, so four blocks, the last one of 2 x 1; class 1 in the first row.
+        let cells: Vec<u8> = (0..90).map(|cell| u8::from(cell < 10)).collect();
+        let shares = block_shares(&cells, 10, 2);
+        assert_eq!(shares, [0.875, 0.125, 0.875, 0.125, 1.0, 0.0, 1.0, 0.0]);
+        assert_eq!(share_distance(&shares[..2], &shares[4..6]), libm::sqrt(2.0 * 0.125 * 0.125));
     }
 }

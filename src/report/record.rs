@@ -87,7 +87,7 @@ pub struct Record<'a> {
     /// Frames that the record stands for: 1, or the length of a gap.
     pub frames: u32,
     pub outcome: Outcome,
-    /// Why a frame was refused or late; empty otherwise.
+    /// Why a frame was refused or late, or its refinement failed; empty otherwise.
     pub reason: &'a str,
     /// Capture time in µs of the sender's clock. `null` for what never came.
     pub capture_us: Option<u64>,
@@ -107,9 +107,14 @@ pub struct Record<'a> {
     pub mode: &'a str,
     /// What the gate found.
     pub gate: &'a str,
-    /// Sampler steps.
+    /// Sampler steps, those of a refinement that failed included.
     pub steps: u16,
+    /// Steps among them at which a cache answered for the restore network.
+    pub cached_steps: u16,
+    /// Multiply-accumulates that were spent.
     pub macs: u64,
+    /// Multiply-accumulates that the cache saved.
+    pub saved_macs: u64,
     /// The head's decision on the received scene, published before anything was generated.
     pub provisional: Option<Decided>,
     pub decision: Option<Decided>,
@@ -142,7 +147,9 @@ impl Record<'_> {
             mode: "",
             gate: "",
             steps: 0,
+            cached_steps: 0,
             macs: 0,
+            saved_macs: 0,
             provisional: None,
             decision: None,
             timing: Timing::default(),
@@ -175,7 +182,7 @@ mod tests {
     fn the_longest_record_fits() {
         let decided = || Some(Decided::new([1000; COLUMNS], [1000; PAIRS], HazardSet((1 << PAIRS) - 1)));
         let record = Record {
-            reason: &"x".repeat(200),
+            reason: &"x".repeat(300),
             capture_us: Some(u64::MAX),
             delay_us: u32::MAX,
             bytes: u32::MAX,
@@ -186,7 +193,9 @@ mod tests {
             mode: "semantic_first",
             gate: "deadline",
             steps: u16::MAX,
+            cached_steps: u16::MAX,
             macs: u64::MAX,
+            saved_macs: u64::MAX,
             provisional: decided(),
             decision: decided(),
             timing: Timing { decode_us: u64::MAX, provisional_us: u64::MAX, decision_us: u64::MAX },

@@ -1,9 +1,13 @@
 //! Sampling with a model that tells x0 and its noise level alone, such as the shipped restore network: `x = x0 + sigma z`, as Karras et al.
 //! 2022 have it.
 //!
-//! A schedule is a falling list of noise levels; the model is asked once at each, and a [`Step`] moves between them.
+//! A schedule is a falling list of noise levels. At each the model is asked, or a cache answers for it, and a [`Step`] moves between them.
 
+use super::cache::{Memory, Turn};
+use super::{Cache, Profile, SchedulerError};
 use crate::noise::Noise;
+use alloc::vec;
+use alloc::vec::Vec;
 
 /// One move of a sampler.
 pub trait Step {
@@ -39,36 +43,136 @@ impl Step for Ddim {
     }
 }
 
-/// Runs the schedule `sigmas` (falling, all above 0) and leaves the last estimate of x0 in `x0`.
-///
-/// `estimate(x, sigma, x0)` asks the model. `project(x0)` puts back what is known of x0, after every estimate: for a mask operator this
-/// is DDNM's projection (Wang, Yu, Zhang 2023). `x` and `x0` are as long as the sample; `x` is overwritten. Noise of step `k` is
-/// substream `k` of `noise`.
-///
-/// # Errors
-/// What `estimate` returns.
-pub fn sample<E>(
-    sigmas: &[f32],
-    step: &dyn Step,
-    noise: Noise,
-    x: &mut [f32],
-    x0: &mut [f32],
-    mut estimate: impl FnMut(&[f32], f32, &mut [f32]) -> Result<(), E>,
-    mut project: impl FnMut(&mut [f32]),
-) -> Result<(), E> {
-    let Some(&first) = sigmas.first() else { return Ok(()) };
-    let start = noise.substream(0);
-    for (index, x) in x.iter_mut().enumerate() {
-        *x = first * start.normal_at(index as u64) as f32;
+/// What the loop asks on its way.
+pub trait Restorer {
+    type Error;
+
+    /// Fills `output` with the model's answer for `x` at noise level `sigma`.
+    ///
+    /// # Errors
+    /// The model's own.
+    fn answer(&mut self, x: &[f32], sigma: f32, output: &mut [f32]) -> Result<(), Self::Error>;
+
+    /// Fills `x0` with the estimate that lies in `output`, all of it finite. What is known of x0 is put back here: for a mask operator that
+    /// is DDNM's projection (Wang, Yu, Zhang 2023).
+    fn estimate(&mut self, output: &[f32], x0: &mut [f32]);
+
+    /// Whether the last estimate is good enough to end with it. Asked after every step but the last.
+    ///
+    /// # Errors
+    /// What kept it from an answer.
+    fn is_enough(&mut self) -> Result<bool, Self::Error> {
+        Ok(false)
     }
-    for (index, &sigma) in sigmas.iter().enumerate() {
-        estimate(x, sigma, x0)?;
-        project(x0);
-        if let Some(&next) = sigmas.get(index + 1) {
+}
+
+/// Why a sample ended without an estimate. Steps are counted from 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Broken<E> {
+    /// The model gave NaN or an infinity.
+    NotFinite { step: usize },
+    /// What the model returned.
+    Model { step: usize, error: E },
+    /// What [`Restorer::is_enough`] returned.
+    Check(E),
+}
+
+/// What a sample took, also one that broke.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Noise levels that were visited.
+    pub steps: usize,
+    /// Those of them at which a cache answered, and the model was not asked.
+    pub cached: usize,
+}
+
+/// The loop, with its buffers: allocates when it is made, and never again.
+#[derive(Debug, Clone)]
+pub struct Exploding {
+    memory: Option<Memory>,
+    x: Vec<f32>,
+    x0: Vec<f32>,
+    output: Vec<f32>,
+    taken: Taken,
+}
+
+impl Exploding {
+    /// For samples of `len` values, from a model with `outputs` values, whose `profile` says where [`Cache::Bounded`] asks.
+    ///
+    /// # Errors
+    /// [`SchedulerError::Request`] for a cache that needs a shallow model or guidance.
+    pub fn new(
+        cache: Option<Cache>,
+        profile: Option<Profile>,
+        len: usize,
+        outputs: usize,
+    ) -> Result<Self, SchedulerError> {
+        if matches!(cache, Some(Cache::Deep { .. } | Cache::Difference { .. })) {
+            let expected = "taylor or bounded: the model has no shallow part, and nothing is guided";
+            return Err(SchedulerError::Request { field: "cache", expected });
+        }
+        Ok(Exploding {
+            memory: cache.map(|cache| Memory::by_level(cache, profile, len, outputs)),
+            x: vec![0.0; len],
+            x0: vec![0.0; len],
+            output: vec![0.0; outputs],
+            taken: Taken::default(),
+        })
+    }
+
+    /// Runs the schedule `sigmas`, falling and all above 0, until its end or until `restorer` has enough. Noise of step `k` is substream `k`
+    /// of `noise`: 0 begins, `k + 1` is added by step `k`.
+    ///
+    /// # Errors
+    /// [`Broken`]; what was [taken](Exploding::taken) counts until there.
+    pub fn run<R: Restorer>(
+        &mut self,
+        sigmas: &[f32],
+        step: &dyn Step,
+        noise: Noise,
+        restorer: &mut R,
+    ) -> Result<(), Broken<R::Error>> {
+        let Exploding { memory, x, x0, output, taken } = self;
+        *taken = Taken::default();
+        memory.iter_mut().for_each(|memory| memory.begin_at(sigmas));
+        let start = noise.substream(0);
+        let first = sigmas.first().copied().unwrap_or(0.0);
+        x.iter_mut().enumerate().for_each(|(index, x)| *x = first * start.normal_at(index as u64) as f32);
+        for (index, &sigma) in sigmas.iter().enumerate() {
+            taken.steps += 1;
+            let turn = memory.as_mut().map_or(Turn::Whole, |memory| memory.turn(index, false, x));
+            match memory {
+                Some(memory) if turn == Turn::Nothing => {
+                    taken.cached += 1;
+                    memory.recall(index, output);
+                }
+                _ => restorer.answer(x, sigma, output).map_err(|error| Broken::Model { step: index, error })?,
+            }
+            if !output.iter().all(|value| value.is_finite()) {
+                return Err(Broken::NotFinite { step: index });
+            }
+            if let (Some(memory), Turn::Whole) = (memory.as_mut(), turn) {
+                memory.keep(index, false, output);
+            }
+            restorer.estimate(output, x0);
+            let Some(&next) = sigmas.get(index + 1) else { break };
+            if restorer.is_enough().map_err(Broken::Check)? {
+                break;
+            }
             step.step(x, x0, sigma, next, noise.substream(index as u64 + 1));
         }
+        Ok(())
     }
-    Ok(())
+
+    /// What the last run took.
+    pub fn taken(&self) -> Taken {
+        self.taken
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        let own = [&self.x, &self.x0, &self.output].map(|buffer| size_of_val(&buffer[..]));
+        own.iter().sum::<usize>() + self.memory.as_ref().map_or(0, Memory::memory_bytes)
+    }
 }
 
 #[cfg(test)]
@@ -76,23 +180,49 @@ mod tests {
     use super::*;
     use crate::sampler::Karras;
 
-    /// A model that knows the answer gets there in one step and stays; what is known is put back each time.
+    /// Answers by a function, and has enough after so many steps.
+    struct Model<F> {
+        answer: F,
+        enough: usize,
+        asked: usize,
+    }
+
+    impl<F: FnMut(usize, &[f32], f32, &mut [f32]) -> Result<(), &'static str>> Restorer for Model<F> {
+        type Error = &'static str;
+
+        fn answer(&mut self, x: &[f32], sigma: f32, output: &mut [f32]) -> Result<(), &'static str> {
+            self.asked += 1;
+            (self.answer)(self.asked, x, sigma, output)
+        }
+
+        fn estimate(&mut self, output: &[f32], x0: &mut [f32]) {
+            x0.copy_from_slice(output);
+            // The last value is known.
+            x0[2] = 9.0;
+        }
+
+        fn is_enough(&mut self) -> Result<bool, &'static str> {
+            self.enough = self.enough.saturating_sub(1);
+            Ok(self.enough == 0)
+        }
+    }
+
+    const KARRAS: Karras = Karras { sigma_min: 0.002, sigma_max: 80.0, rho: 7.0 };
+    const ALL: usize = usize::MAX;
+
     #[test]
     fn a_perfect_model_is_done_at_once() {
+        let perfect = |_, _: &[f32], _, output: &mut [f32]| {
+            output.copy_from_slice(&[1.0, -1.0, 0.5]);
+            Ok(())
+        };
         for step in [&MultistepConsistency { sigma_min: 0.002 } as &dyn Step, &Ddim] {
-            for steps in [1, 2, 4] {
-                let sigmas = Karras { sigma_min: 0.002, sigma_max: 80.0, rho: 7.0 }.sigmas(steps);
-                let (mut x, mut x0) = ([0.0; 3], [0.0; 3]);
-                let mut asked = 0;
-                let estimate = |_: &[f32], _: f32, x0: &mut [f32]| {
-                    asked += 1;
-                    x0.copy_from_slice(&[1.0, -1.0, 0.5]);
-                    Ok::<(), ()>(())
-                };
-                let known = |x0: &mut [f32]| x0[2] = 9.0;
-                sample(&sigmas, step, Noise::new(1, 1), &mut x, &mut x0, estimate, known).unwrap();
-                assert_eq!(x0, [1.0, -1.0, 9.0]);
-                assert_eq!(asked, steps);
+            for (steps, enough, taken) in [(1, ALL, 1), (2, ALL, 2), (4, ALL, 4), (4, 1, 1), (4, 3, 3)] {
+                let mut model = Model { answer: perfect, enough, asked: 0 };
+                let mut exploding = Exploding::new(None, None, 3, 3).unwrap();
+                exploding.run(&KARRAS.sigmas(steps), step, Noise::new(1, 1), &mut model).unwrap();
+                assert_eq!((&exploding.x0[..], model.asked), (&[1.0, -1.0, 9.0][..], taken));
+                assert_eq!(exploding.taken(), Taken { steps: taken, cached: 0 });
             }
         }
     }
@@ -100,16 +230,63 @@ mod tests {
     #[test]
     fn the_same_seed_gives_the_same_sample() {
         let run = |seed| {
-            let (mut x, mut x0) = ([0.0; 8], [0.0; 8]);
-            let estimate = |x: &[f32], sigma: f32, x0: &mut [f32]| {
-                x0.iter_mut().zip(x).for_each(|(x0, x)| *x0 = x / (1.0 + sigma));
-                Ok::<(), ()>(())
+            let answer = |_, x: &[f32], sigma: f32, output: &mut [f32]| {
+                output.iter_mut().zip(x).for_each(|(output, x)| *output = x / (1.0 + sigma));
+                Ok(())
             };
+            let mut model = Model { answer, enough: ALL, asked: 0 };
+            let mut exploding = Exploding::new(None, None, 8, 8).unwrap();
             let step = MultistepConsistency { sigma_min: 0.0 };
-            sample(&[80.0, 5.0, 1.0], &step, Noise::new(seed, 0), &mut x, &mut x0, estimate, |_| {}).unwrap();
-            x0.map(f32::to_bits)
+            exploding.run(&[80.0, 5.0, 1.0], &step, Noise::new(seed, 0), &mut model).unwrap();
+            exploding.x0.iter().map(|value| value.to_bits()).collect::<Vec<_>>()
         };
         assert_eq!(run(3), run(3));
         assert_ne!(run(3), run(4));
+    }
+
+    #[test]
+    fn what_is_not_finite_or_fails_ends_it() {
+        let broken = |asked, _: &[f32], _, output: &mut [f32]| match asked {
+            3 => Err("torn"),
+            2 => {
+                output[1] = f32::INFINITY;
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+        let mut exploding = Exploding::new(None, None, 3, 3).unwrap();
+        let mut model = Model { answer: broken, enough: ALL, asked: 0 };
+        let mut run = || {
+            let result = exploding.run(&KARRAS.sigmas(4), &Ddim, Noise::new(1, 1), &mut model);
+            (result, exploding.taken().steps)
+        };
+        assert_eq!(run(), (Err(Broken::NotFinite { step: 1 }), 2));
+        assert_eq!(run(), (Err(Broken::Model { step: 0, error: "torn" }), 1));
+    }
+
+    #[test]
+    fn caches_answer_for_the_model() {
+        let profile = Profile::new(&[[80.0, 0.0], [0.002, 10.0]]);
+        for (cache, profile, asked) in [
+            ("taylor:3", None, 4),
+            ("bounded:1e6", None, 2),
+            ("bounded:1e6", profile.clone(), 1),
+            ("bounded:1", profile, 6),
+        ] {
+            let answer = |_, _: &[f32], _, output: &mut [f32]| {
+                output.fill(0.5);
+                Ok(())
+            };
+            let mut exploding = Exploding::new(Some(Cache::parse(cache, None).unwrap()), profile, 3, 3).unwrap();
+            for _ in 0..2 {
+                let mut model = Model { answer, enough: ALL, asked: 0 };
+                exploding.run(&KARRAS.sigmas(10), &Ddim, Noise::new(1, 1), &mut model).unwrap();
+                assert_eq!(model.asked, asked, "{cache}");
+                assert_eq!(exploding.taken(), Taken { steps: 10, cached: 10 - asked });
+                assert_eq!(exploding.x0, [0.5, 0.5, 9.0]);
+            }
+        }
+        let deep = Exploding::new(Some(Cache::Deep { interval: 2 }), None, 3, 3);
+        assert!(matches!(deep, Err(SchedulerError::Request { field: "cache", .. })));
     }
 }

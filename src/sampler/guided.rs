@@ -78,6 +78,7 @@ pub struct Guided {
     /// The answer without the condition; then what the condition adds to it, until the next.
     null: Vec<f32>,
     memory: Option<Memory>,
+    steps: usize,
     step: usize,
     spent: Spent,
 }
@@ -119,27 +120,27 @@ impl Guided {
             return wrong("scales from -1000 to 1000");
         }
         let null = vec![0.0; if guidance.needs_null() { outputs } else { 0 }];
-        let mut guided = Guided { guidance, len, outputs, null, memory: None, step: 0, spent: Spent::default() };
-        guided.set_cache(cache, steps)?;
+        let mut guided = Guided { guidance, len, outputs, null, memory: None, steps, step: 0, spent: Spent::default() };
+        guided.set_cache(cache)?;
         Ok(guided)
     }
 
-    /// Asks with `cache` from the next sample on, which has `steps` steps.
+    /// Asks with `cache` from the next sample on.
     ///
     /// # Errors
     /// [`SchedulerError::Request`] when the cache is one of guidance, and nothing is guided.
-    pub fn set_cache(&mut self, cache: Option<Cache>, steps: usize) -> Result<(), SchedulerError> {
+    pub fn set_cache(&mut self, cache: Option<Cache>) -> Result<(), SchedulerError> {
         if matches!(cache, Some(Cache::Difference { .. })) && !self.guidance.needs_null() {
             return Err(SchedulerError::Request { field: "cache", expected: "another one where no step is guided" });
         }
-        self.memory = cache.map(|cache| Memory::new(cache, steps, self.len, self.outputs));
+        self.memory = cache.map(|cache| Memory::new(cache, self.len, self.outputs));
         Ok(())
     }
 
     /// Begins a sample.
     pub fn begin(&mut self) {
         (self.step, self.spent) = (0, Spent::default());
-        self.memory.iter_mut().for_each(Memory::begin);
+        self.memory.iter_mut().for_each(|memory| memory.begin(self.steps));
     }
 
     /// Fills `output` with the guided answer of the next step: `null + scale (condition - null)`; a variance is the condition's.

@@ -1,7 +1,7 @@
 //! Few-step sampling: from noise to an estimate of what was sent, asking a model for values and a projection for what is known.
 //!
 //! A [`Scheduler`] is what a `scheduler_config.json` of diffusers says, a [`Sampler`] its steps with their buffers (`docs/samplers.md`).
-//! [`sample`] is the loop of the shipped restore network, which needs neither.
+//! [`Exploding`] is the loop of the shipped restore network, which needs neither.
 
 mod betas;
 mod bound;
@@ -29,7 +29,7 @@ mod spacing;
 mod tcd;
 mod transition;
 
-pub use cache::Cache;
+pub use cache::{Cache, MAX_LEVELS, Profile};
 pub use cm_stochastic_iterative::CmStochasticIterativeScheduler;
 pub use config::{MAX_KEYS, Unknown};
 pub use ddim::DdimScheduler;
@@ -37,7 +37,7 @@ pub use ddpm::DdpmScheduler;
 pub use dpm_solver_multistep::DpmSolverMultistepScheduler;
 pub use error::{Found, SchedulerError};
 pub use euler_discrete::EulerDiscreteScheduler;
-pub use exploding::{Ddim, MultistepConsistency, Step, sample};
+pub use exploding::{Broken, Ddim, Exploding, MultistepConsistency, Restorer, Step, Taken};
 pub use flow_map_euler_discrete::FlowMapEulerDiscreteScheduler;
 pub use flow_match_euler_discrete::FlowMatchEulerDiscreteScheduler;
 pub use guided::{Branch, Depth, Guidance, Guided, Network, Question, Spent};

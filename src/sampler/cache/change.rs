@@ -16,13 +16,13 @@ pub(in crate::sampler) struct Change {
 }
 
 impl Change {
-    pub fn new(threshold: f32, steps: usize, inputs: usize, outputs: usize) -> Self {
+    pub fn new(threshold: f32, inputs: usize, outputs: usize) -> Self {
         let (input, output) = (vec![0.0; inputs], vec![0.0; outputs]);
-        Change { threshold, steps, sum: 0.0, input, output, has_output: false }
+        Change { threshold, steps: 0, sum: 0.0, input, output, has_output: false }
     }
 
-    pub fn begin(&mut self) {
-        self.has_output = false;
+    pub fn begin(&mut self, steps: usize) {
+        (self.steps, self.has_output) = (steps, false);
     }
 
     /// Whether the changes add up to the threshold with this `input`, which is new at every step.
@@ -45,6 +45,10 @@ impl Change {
     pub fn recall(&self, output: &mut [f32]) {
         output.copy_from_slice(&self.output);
     }
+
+    pub fn memory_bytes(&self) -> usize {
+        size_of_val(&self.input[..]) + size_of_val(&self.output[..])
+    }
 }
 
 #[cfg(test)]
@@ -53,9 +57,9 @@ mod tests {
 
     #[test]
     fn asks_when_changes_add_up_and_at_the_end() {
-        let mut change = Change::new(0.25, 6, 1, 1);
+        let mut change = Change::new(0.25, 1, 1);
         for _ in 0..2 {
-            change.begin();
+            change.begin(6);
             let mut asked = Vec::new();
             // Relative changes 0.1, 0.1, 0.1, 0, 0.
             for (step, input) in [1.0, 1.1, 1.21, 1.331, 1.331, 1.331].into_iter().enumerate() {

@@ -1,48 +1,75 @@
-//! Answers of a model, continued in a straight line.
+//! Answers of a model, continued by the polynomial through the last ones.
 
 use alloc::vec;
 use alloc::vec::Vec;
-use core::mem::swap;
 
-/// The last two answers.
+/// Most answers that a forecast looks back on.
+const ANSWERS: usize = 3;
+
+/// The last answers, the newest first, as many as the order asks for and one more.
 #[derive(Debug, Clone)]
 pub(in crate::sampler) struct Forecast {
-    interval: usize,
-    /// Steps that gave an answer: the last one, and the one before it.
-    steps: [Option<usize>; 2],
-    last: Vec<f32>,
-    before: Vec<f32>,
+    answers: heapless::Vec<Answer, ANSWERS>,
+    /// How many of them belong to this sample.
+    kept: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Answer {
+    step: usize,
+    output: Vec<f32>,
 }
 
 impl Forecast {
-    pub fn new(interval: usize, outputs: usize) -> Self {
-        Forecast { interval, steps: [None; 2], last: vec![0.0; outputs], before: vec![0.0; outputs] }
+    /// Of `order` 1 or 2: a line or a parabola, where there are answers enough.
+    pub fn new(order: usize, outputs: usize) -> Self {
+        let answers = (0..=order).map(|_| Answer { step: 0, output: vec![0.0; outputs] }).take(ANSWERS).collect();
+        Forecast { answers, kept: 0 }
     }
 
     pub fn begin(&mut self) {
-        self.steps = [None; 2];
+        self.kept = 0;
     }
 
-    /// A line needs two answers.
-    pub fn is_due(&self, step: usize) -> bool {
-        match self.steps {
-            [Some(last), Some(_)] => step - last >= self.interval,
-            _ => true,
-        }
+    /// The step of the last answer, where there are as many as the order asks for.
+    pub fn last_of_enough(&self) -> Option<usize> {
+        (self.kept == self.answers.len()).then(|| self.answers[0].step)
     }
 
     pub fn keep(&mut self, step: usize, output: &[f32]) {
-        swap(&mut self.last, &mut self.before);
-        self.steps = [Some(step), self.steps[0]];
-        self.last.copy_from_slice(output);
+        self.answers.rotate_right(1);
+        self.answers[0].step = step;
+        self.answers[0].output.copy_from_slice(output);
+        self.kept = (self.kept + 1).min(self.answers.len());
     }
 
+    /// Fills `output` by Newton's formula on the answers that there are; leaves it alone where there is none.
     pub fn recall(&self, step: usize, output: &mut [f32]) {
-        let [Some(last), Some(before)] = self.steps else { return };
-        let ahead = (step - last) as f32 / (last - before) as f32;
-        for ((output, last), before) in output.iter_mut().zip(&self.last).zip(&self.before) {
-            *output = last + ahead * (last - before);
+        let at = |index: usize| self.answers[index].step as f32;
+        let now = step as f32;
+        match &self.answers[..self.kept] {
+            [] => {}
+            [last] => output.copy_from_slice(&last.output),
+            [last, before] => {
+                let ahead = (now - at(0)) / (at(0) - at(1));
+                for ((output, last), before) in output.iter_mut().zip(&last.output).zip(&before.output) {
+                    *output = last + ahead * (last - before);
+                }
+            }
+            [last, before, first, ..] => {
+                let (slope, next) = (1.0 / (at(0) - at(1)), 1.0 / (at(1) - at(2)));
+                let (ahead, curve) = (now - at(0), (now - at(0)) * (now - at(1)) / (at(0) - at(2)));
+                let answers = last.output.iter().zip(&before.output).zip(&first.output);
+                for (output, ((last, before), first)) in output.iter_mut().zip(answers) {
+                    let line = (last - before) * slope;
+                    *output = last + ahead * line + curve * (line - (before - first) * next);
+                }
+            }
         }
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        self.answers.iter().map(|answer| size_of_val(&answer.output[..])).sum()
     }
 }
 
@@ -51,23 +78,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_continued_and_renewed() {
-        let mut forecast = Forecast::new(3, 1);
-        for _ in 0..2 {
-            forecast.begin();
-            let asked: Vec<usize> = (0..9)
-                .filter(|&step| {
-                    let (is_due, value) = (forecast.is_due(step), 2.0 * step as f32 + 1.0);
-                    let mut output = [value];
-                    match is_due {
-                        true => forecast.keep(step, &output),
-                        false => forecast.recall(step, &mut output),
-                    }
-                    assert_eq!(output, [value]);
-                    is_due
-                })
-                .collect();
-            assert_eq!(asked, [0, 1, 4, 7]);
+    fn polynomials_are_continued() {
+        for (order, polynomial) in [(1, [1.0, 2.0, 0.0]), (2, [1.0, 2.0, -0.5])] {
+            let value = |step: usize| {
+                let step = step as f32;
+                polynomial[0] + step * (polynomial[1] + step * polynomial[2])
+            };
+            let mut forecast = Forecast::new(order, 1);
+            for _ in 0..2 {
+                forecast.begin();
+                let mut output = [7.0];
+                forecast.recall(0, &mut output);
+                assert_eq!((output, forecast.last_of_enough()), ([7.0], None));
+                forecast.keep(0, &[9.0]);
+                forecast.recall(1, &mut output);
+                assert_eq!(output, [9.0]);
+                [1, 2, 5].iter().for_each(|&step| forecast.keep(step, &[value(step)]));
+                assert_eq!(forecast.last_of_enough(), Some(5));
+                forecast.recall(8, &mut output);
+                assert!((output[0] - value(8)).abs() < 1e-4, "{output:?}");
+            }
         }
     }
 }

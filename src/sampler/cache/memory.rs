@@ -3,6 +3,7 @@
 use super::Cache;
 use super::change::Change;
 use super::forecast::Forecast;
+use super::profile::{Profile, Profiled};
 
 /// What a step computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,28 +28,48 @@ pub(in crate::sampler) struct Asked {
 pub(in crate::sampler) enum Memory {
     Deep { interval: usize, last: Option<Asked> },
     Difference { interval: usize, last: Option<usize> },
-    Taylor(Forecast),
+    Taylor { interval: usize, forecast: Forecast },
     Bounded(Change),
+    Profiled(Profiled),
 }
 
 impl Memory {
-    /// For `steps` steps with `inputs` values of x and `outputs` of the model.
-    pub fn new(cache: Cache, steps: usize, inputs: usize, outputs: usize) -> Self {
+    /// For `inputs` values of x and `outputs` of the model.
+    pub fn new(cache: Cache, inputs: usize, outputs: usize) -> Self {
         match cache {
             Cache::Deep { interval } => Memory::Deep { interval, last: None },
             Cache::Difference { interval } => Memory::Difference { interval, last: None },
-            Cache::Taylor { interval } => Memory::Taylor(Forecast::new(interval, outputs)),
-            Cache::Bounded { threshold } => Memory::Bounded(Change::new(threshold, steps, inputs, outputs)),
+            Cache::Taylor { interval } => Memory::Taylor { interval, forecast: Forecast::new(1, outputs) },
+            Cache::Bounded { threshold } => Memory::Bounded(Change::new(threshold, inputs, outputs)),
         }
     }
 
-    /// Forgets the sample before.
-    pub fn begin(&mut self) {
+    /// [`Memory::new`] for a model that is asked at noise levels, and may have a `profile` of them.
+    pub fn by_level(cache: Cache, profile: Option<Profile>, inputs: usize, outputs: usize) -> Self {
+        match (cache, profile) {
+            (Cache::Bounded { threshold }, Some(profile)) => {
+                Memory::Profiled(Profiled::new(threshold, profile, outputs))
+            }
+            _ => Memory::new(cache, inputs, outputs),
+        }
+    }
+
+    /// [`Memory::begin`] for a sample at these noise levels.
+    pub fn begin_at(&mut self, sigmas: &[f32]) {
+        match self {
+            Memory::Profiled(profiled) => profiled.begin(sigmas),
+            _ => self.begin(sigmas.len()),
+        }
+    }
+
+    /// Forgets the sample before, for one of `steps` steps.
+    pub fn begin(&mut self, steps: usize) {
         match self {
             Memory::Deep { last, .. } => *last = None,
             Memory::Difference { last, .. } => *last = None,
-            Memory::Taylor(forecast) => forecast.begin(),
-            Memory::Bounded(change) => change.begin(),
+            Memory::Taylor { forecast, .. } => forecast.begin(),
+            Memory::Bounded(change) => change.begin(steps),
+            Memory::Profiled(profiled) => profiled.begin(&[]),
         }
     }
 
@@ -63,7 +84,10 @@ impl Memory {
             Memory::Difference { interval, last } => {
                 (last.is_none_or(|last| step - last >= *interval), Turn::Conditioned)
             }
-            Memory::Taylor(forecast) => (forecast.is_due(step), Turn::Nothing),
+            Memory::Taylor { interval, forecast } => {
+                (forecast.last_of_enough().is_none_or(|last| step - last >= *interval), Turn::Nothing)
+            }
+            Memory::Profiled(profiled) => (profiled.is_due(step), Turn::Nothing),
             Memory::Bounded(change) => (change.is_due(step, input), Turn::Nothing),
         };
         if is_due { Turn::Whole } else { other }
@@ -74,7 +98,8 @@ impl Memory {
         match self {
             Memory::Deep { last, .. } => *last = Some(Asked { step, guided }),
             Memory::Difference { last, .. } if guided => *last = Some(step),
-            Memory::Taylor(forecast) => forecast.keep(step, output),
+            Memory::Taylor { forecast, .. } => forecast.keep(step, output),
+            Memory::Profiled(profiled) => profiled.forecast.keep(step, output),
             Memory::Bounded(change) => change.keep(output),
             _ => {}
         }
@@ -83,9 +108,20 @@ impl Memory {
     /// Fills `output` at a step that computes nothing.
     pub fn recall(&self, step: usize, output: &mut [f32]) {
         match self {
-            Memory::Taylor(forecast) => forecast.recall(step, output),
+            Memory::Taylor { forecast, .. } => forecast.recall(step, output),
+            Memory::Profiled(profiled) => profiled.forecast.recall(step, output),
             Memory::Bounded(change) => change.recall(output),
             _ => {}
+        }
+    }
+
+    /// Bytes of its buffers.
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            Memory::Deep { .. } | Memory::Difference { .. } => 0,
+            Memory::Taylor { forecast, .. } => forecast.memory_bytes(),
+            Memory::Profiled(profiled) => profiled.forecast.memory_bytes(),
+            Memory::Bounded(change) => change.memory_bytes(),
         }
     }
 }

@@ -3,8 +3,10 @@
 mod change;
 mod forecast;
 mod memory;
+mod profile;
 
 pub(super) use memory::{Memory, Turn};
+pub use profile::{MAX_LEVELS, Profile};
 
 use super::{MAX_STEPS, SchedulerError};
 
@@ -20,7 +22,7 @@ pub enum Cache {
     /// line through the last two answers.
     Taylor { interval: usize },
     /// After TeaCache (Liu et al. 2025): the last answer is reused until the relative changes of the model's input add up to
-    /// `threshold`. The last step asks.
+    /// `threshold`. The last step asks. For a model with a [`Profile`]: the last answers are continued until the profile's costs do.
     Bounded { threshold: f32 },
 }
 

@@ -1,0 +1,57 @@
+//! `semrx eval --calibrate-cache`: what a bundle says for `--cache bounded`.
+
+use super::Done;
+use super::exit::Failure;
+use super::output::print;
+use indicatif::{ProgressBar, ProgressStyle};
+use semrx::bundle::Bundle;
+use semrx::engine::Engine;
+use semrx::evaluation::{Calibrated, Case, calibrate, calibration_samples, receive};
+use semrx::receiver::{Config, SamplerKind};
+use semrx::scene::{ClassMap, Scene};
+
+pub struct Wanted {
+    pub agreement: f64,
+    pub steps: u16,
+    pub sampler: SamplerKind,
+    pub seed: u64,
+}
+
+pub fn run(bundle: &Bundle, maps: &[ClassMap], cases: &[Case], wanted: &Wanted, engine: &Engine) -> Done {
+    let mut scenes: Vec<Scene> = Vec::new();
+    for case in cases {
+        receive(bundle.labels(), maps, case, wanted.seed, |scene, _, _| {
+            if scene.known().contains(&false) {
+                scenes.push(scene.clone());
+            }
+            Ok(())
+        })?;
+    }
+    if scenes.is_empty() {
+        return Err(Failure::refused("no frame has lost cells: give a --channel that loses tiles"));
+    }
+    let progress = ProgressBar::new(calibration_samples(scenes.len(), wanted.steps) as u64);
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} samples, {eta} left");
+    progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let config = Config { steps: Some(wanted.steps), sampler: wanted.sampler, seed: wanted.seed, ..Config::default() };
+    let found = calibrate(bundle, &scenes, config, wanted.agreement, engine, &mut || progress.inc(1))?;
+    progress.finish_and_clear();
+    let share = 100.0 * wanted.agreement;
+    let Some(Calibrated { profile, threshold, cached }) = found else {
+        return Err(Failure::failed(format!(
+            "no threshold keeps {share} % of the lost cells: the model changes too fast"
+        )));
+    };
+    let steps = wanted.steps;
+    let levels: Vec<String> = profile.levels().iter().map(|[sigma, sum]| format!("[{sigma:.6}, {sum:.6}]")).collect();
+    print(&format!(
+        "{} frames with lost cells, {steps} steps, at least {share} % agreement with no cache from the same noise\n\
+         {:.2} % of the lost cells agree; {:.1} of {steps} steps ask the restore network: {:.2} x fewer MACs\n\
+         in bundle.json: \"cache\": {{\"threshold\": {threshold:.6}, \"profile\": [{}]}}\n",
+        scenes.len(),
+        100.0 * cached.agreement(),
+        steps as f64 / cached.saving(),
+        cached.saving(),
+        levels.join(", "),
+    ))
+}
