@@ -71,7 +71,8 @@ def flow_loss(net, x0, z, s, given, low):
 
 def mean_loss(net, x0, z, t, r, given, low):
     """MeanFlow (Geng et al. 2025): u(x, r, t) should be v - (t - r) du/dt, the derivative along (v, 0, 1) by a forward-mode product.
-    The samples' weights are the paper's, 1 / (error + c), c = .01."""
+    Where that would put x - t u outside -1..1, in which every mean of class bits lies, it is cut to it: near the decision between two classes
+    the derivative is large, and without this the training drifts. The samples' weights are the paper's, 1 / (error + c), c = .01."""
     x = (1 - spread(t)) * x0 + spread(t) * z
     v = z - x0
     target = v.clone()
@@ -82,7 +83,9 @@ def mean_loss(net, x0, z, t, r, given, low):
         u = lambda x, t, r: net(x, TIMES * t, TIMES * r, *pick)
         with torch.no_grad():
             _, slope = torch.func.jvp(u, (x[apart], to, ro), (v[apart], torch.ones_like(to), torch.zeros_like(ro)))
-        target[apart] -= spread(to - ro) * slope
+        wanted = v[apart] - spread(to - ro) * slope
+        bits_said = (x[apart] - spread(to) * wanted).clamp(-1, 1)
+        target[apart] = (x[apart] - bits_said) / spread(to)
     with torch.autocast("cpu", torch.bfloat16):
         said = net(x, TIMES * t, TIMES * r, *low)
     w = cell_weights(given)
