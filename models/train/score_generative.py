@@ -84,6 +84,21 @@ def score_fill(bundle, camvid, loss, steps):
         print(f"  {name:14}", *confusion.figures())
 
 
+def agreement(bundle, flow, camvid, loss, steps):
+    """How many lost cells of every fifth frame have the class that 30 steps of `flow` give them from the same noise, in %."""
+    same, cells = {}, 0
+    for i, (given, frame) in enumerate(fill_conditions(camvid, loss)[::5]):
+        start, lost = noise(tuple(bundle.x_shape[1:]), seed=1000 + i), ~frame["received"]
+        end = classes(flow.sample(30, start, given))
+        cells += lost.sum()
+        for name, model in (("flow", flow), ("this", bundle)):
+            for k in steps:
+                same[name, k] = same.get((name, k), 0) + (classes(model.sample(k, start, given)) == end)[lost].sum()
+    print(f"tile loss {loss}, lost cells: as after 30 steps of the flow, in %")
+    for (name, k), count in same.items():
+        print(f"  {name}, {k} steps {100 * count / cells:6.1f}")
+
+
 def palette(camvid):
     """Mean colour of each class in the training frames: [12, 3]."""
     total, count = np.zeros((NCLASS, 3)), np.zeros(NCLASS)
@@ -154,6 +169,7 @@ def main():
     p.add_argument("--camvid", default="../shared/data/camvid")
     p.add_argument("--bundle", required=True)
     p.add_argument("--semrx", help="the program, to compare with")
+    p.add_argument("--flow", help="bundle of the flow that street-meanflow shortens: counts the cells where they end alike")
     p.add_argument("--loss", type=float, nargs="+", default=[0.5])
     p.add_argument("--steps", type=int, nargs="+", help="default: 1 4 10; 20 for street-view")
     p.add_argument("--guidance", type=float, nargs="+", default=[1.0, 2.0])
@@ -172,6 +188,8 @@ def main():
         raise SystemExit(check(bundle, a.bundle, a.semrx, frame, runs))
     if view:
         score_view(bundle, a.camvid, steps[0], a.guidance, a.cache, a.count, a.sheet)
+    elif a.flow:
+        agreement(bundle, Bundle(a.flow, a.threads), a.camvid, a.loss[0], steps)
     else:
         for loss in a.loss:
             score_fill(bundle, a.camvid, loss, steps)
