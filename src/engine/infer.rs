@@ -1,6 +1,7 @@
 //! One run of any ONNX model on arrays from an `.npz`, for comparing with other runtimes.
 
 use super::model::{guarded, innermost, read};
+use super::onnx::decode;
 use super::plan::{Machine, Port};
 use super::{Bound, EngineError, Fact, Planned};
 use npyz::npz::{NpzArchive, NpzWriter};
@@ -253,9 +254,9 @@ pub fn infer_planned(path: &Path, arrays: &Arrays, machine: &Machine) -> Result<
     let load = |reason| EngineError::Load { model: path.to_owned(), reason };
     let interface = |reason| EngineError::Interface { model: path.to_owned(), reason };
     let run = |reason| EngineError::Run { model: path.to_owned(), reason };
-    let model = guarded(|| tract_onnx::onnx().proto_model_for_read(&mut &bytes[..])).map_err(load)?;
-    let graph = model.graph.as_ref().ok_or_else(|| load("it holds no graph".into()))?;
-    let is_constant = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
+    let file = decode(&bytes[..], bytes.len() as u64).map_err(load)?;
+    let graph = file.model.graph.as_ref().ok_or_else(|| load("it holds no graph".into()))?;
+    let is_constant = |name: &str| file.initializers.iter().any(|(own, _)| own == name);
     let (mut bound, mut constants) = (Bound::default(), HashMap::new());
     for (index, name) in graph.input.iter().map(|input| &input.name).filter(|name| !is_constant(name)).enumerate() {
         let tensor = arrays.wanted(name).map_err(interface)?;

@@ -1,13 +1,13 @@
 //! A model on its plan.
 
 use super::lower::{Fallback, Lowered, lower};
-use super::model::read;
-use super::onnx::{Bound, Graph, decode};
+use super::onnx::{Bound, File, Graph, decode};
 use super::plan::{Machine, Plan, Stays};
 use super::{EngineError, Macs};
+use crate::files;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tract_onnx::pb::ModelProto;
 
 /// An ONNX model, quantized or not, as steps over one arena. What has no step of its own runs through tract inside.
 #[derive(Debug)]
@@ -34,8 +34,11 @@ impl Planned {
     /// As `load`.
     pub fn load_staying(path: &Path, machine: &Machine, stays: Stays<'_>) -> Result<Self, EngineError> {
         let load = |reason| EngineError::Load { model: path.to_owned(), reason };
-        let model = decode(&read(path)?).map_err(load)?;
-        Self::new(path, model, machine, &Bound::default(), stays)
+        let unread = |error| EngineError::Read { model: path.to_owned(), error };
+        let file = files::open(path, files::MAX_MODEL).map_err(unread)?;
+        let size = file.metadata().map_err(unread)?.len();
+        let file = decode(BufReader::new(file), size).map_err(load)?;
+        Self::new(path, file, machine, &Bound::default(), stays)
     }
 
     /// Plans an ONNX model in memory, with what is known of its inputs; `path` names it in errors.
@@ -44,19 +47,13 @@ impl Planned {
     /// [`EngineError::Load`].
     pub fn from_bytes(path: &Path, bytes: &[u8], machine: &Machine, bound: &Bound) -> Result<Self, EngineError> {
         let load = |reason| EngineError::Load { model: path.to_owned(), reason };
-        Self::new(path, decode(bytes).map_err(load)?, machine, bound, Stays::default())
+        Self::new(path, decode(bytes, bytes.len() as u64).map_err(load)?, machine, bound, Stays::default())
     }
 
-    fn new(
-        path: &Path,
-        model: ModelProto,
-        machine: &Machine,
-        bound: &Bound,
-        stays: Stays<'_>,
-    ) -> Result<Self, EngineError> {
+    fn new(path: &Path, file: File, machine: &Machine, bound: &Bound, stays: Stays<'_>) -> Result<Self, EngineError> {
         let load = |reason| EngineError::Load { model: path.to_owned(), reason };
         let Lowered { draft, fallbacks, macs } =
-            Graph::new(model, bound).and_then(|graph| lower(graph, machine.isa)).map_err(load)?;
+            Graph::new(file, bound).and_then(|graph| lower(graph, machine.isa)).map_err(load)?;
         Ok(Planned { path: path.to_owned(), plan: Plan::new(draft, machine.clone(), stays), fallbacks, macs })
     }
 

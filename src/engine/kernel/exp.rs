@@ -49,10 +49,16 @@ pub fn exp(x: f32) -> f32 {
     sum * f32::from_bits(shifted.to_bits() << 23)
 }
 
-/// 1 + e^−x, to 6e-7 of e^−x. x is clipped to −87..=87; a NaN counts as −87.
+/// `x`, or −87 if it is less. A NaN stays one.
+#[inline(always)]
+fn raised(x: f32) -> f32 {
+    if x < -LIMIT { -LIMIT } else { x }
+}
+
+/// 1 + e^−x, to 6e-7 of e^−x. x is not less than −87, and more than 87 counts as 87; of a NaN it is one.
 #[inline(always)]
 fn one_plus_exp_of_minus(x: f32) -> f32 {
-    let x = at_most(at_least(x, -LIMIT), LIMIT);
+    let x = if x > LIMIT { LIMIT } else { x };
     let shifted = x.mul_add(-LOG2_E, MAGIC);
     let n = shifted - MAGIC;
     let r = n.mul_add(LN_2, x);
@@ -63,16 +69,17 @@ fn one_plus_exp_of_minus(x: f32) -> f32 {
     sum.mul_add(f32::from_bits(shifted.to_bits() << 23), 1.0)
 }
 
-/// 1 / (1 + e^−x), to 6e-7 of the result. x below −87, and a NaN, count as −87.
+/// 1 / (1 + e^−x), to 6e-7 of the result. x below −87 counts as −87; of a NaN it is one.
 #[inline(always)]
 pub fn sigmoid(x: f32) -> f32 {
-    1.0 / one_plus_exp_of_minus(x)
+    1.0 / one_plus_exp_of_minus(raised(x))
 }
 
-/// x / (1 + e^−x), to 6e-7 of the result. x below −87, and a NaN, count as −87.
+/// x / (1 + e^−x), to 6e-7 of the result. x below −87 counts as −87; of a NaN it is one.
 #[inline(always)]
 pub fn silu(x: f32) -> f32 {
-    at_least(x, -LIMIT) / one_plus_exp_of_minus(x)
+    let x = raised(x);
+    x / one_plus_exp_of_minus(x)
 }
 
 /// ln x to 2 units in the last place: −∞ of 0, a NaN of what is below, ∞ of ∞. Polynomial of the Cephes library (Moshier), logf.c.
@@ -169,10 +176,9 @@ mod tests {
         assert_eq!(exp(f32::INFINITY), exp(HIGH));
         assert!(exp(HIGH).is_finite());
         assert_eq!(sigmoid(f32::INFINITY), 1.0);
-        assert_eq!(sigmoid(f32::NAN), sigmoid(-LIMIT));
+        assert!(sigmoid(f32::NAN).is_nan() && silu(f32::NAN).is_nan());
         assert_eq!(silu(f32::INFINITY), f32::INFINITY);
         assert_eq!(silu(f32::NEG_INFINITY), silu(-LIMIT));
-        assert_eq!(silu(f32::NAN), silu(-LIMIT));
         assert_eq!(silu(1e30), 1e30);
         assert!(silu(-LIMIT) < 0.0 && silu(-LIMIT) > -1e-35);
     }

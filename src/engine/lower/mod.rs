@@ -29,7 +29,7 @@ use super::kernel::tensor::walk::Walk;
 use super::onnx::{Graph, Node, Single};
 use super::plan::slot::{Border, Element, Image, Slot, SlotId};
 use super::plan::step::Step;
-use super::plan::tensor::{Copy, TensorStep};
+use super::plan::tensor::{Constant, Copy, TensorStep};
 use super::plan::tract::{Dense, TractStep};
 use super::plan::{Draft, Port};
 use formula::Formula;
@@ -187,7 +187,10 @@ impl<'a> Lowering<'a> {
             self.release(node);
         }
         for name in &self.graph.outputs {
-            let place = self.dense(name)?;
+            let place = match self.constants.get(name).cloned() {
+                Some(value) if !self.forms.contains_key(name) => self.constant_place(&value),
+                _ => self.dense(name)?,
+            };
             let outside = if self.graph.halves.contains(name) { DatumType::F16 } else { place.datum_type };
             let place = self.cast(place, outside)?;
             self.draft.outputs.push(port(name, &place));
@@ -375,6 +378,9 @@ impl<'a> Lowering<'a> {
     }
 
     fn copy_flipped(&mut self, from: &Place, to: &Place, flip: u8) -> Option<()> {
+        if from.len() == 0 && to.len() == 0 {
+            return Some(());
+        }
         let parts = place::refined(&from.shape, &to.shape)?;
         let strides = [to, from].map(|place| place::split(&place.shape, &place.strides, &parts));
         let walk = Walk::new(&parts, &[&strides[0], &strides[1]])?;
@@ -449,6 +455,14 @@ impl<'a> Lowering<'a> {
         Ok(copy)
     }
 
+    /// A constant in the arena.
+    fn constant_place(&mut self, value: &Tensor) -> Place {
+        let place = self.tensor_slot(value.datum_type(), value.shape().to_vec());
+        let step = Constant { bytes: value.as_bytes().into(), output: place.slot };
+        self.draft.steps.push(Step::Tensor(Box::new(TensorStep::Constant(step))));
+        place
+    }
+
     /// `name` in the arena, in the order of its shape.
     fn dense(&mut self, name: &str) -> Result<Place, String> {
         let place = self.tensor(name)?;
@@ -479,7 +493,7 @@ impl<'a> Lowering<'a> {
             node.op(),
             "Conv" | "ConvTranspose" | "Gemm" | "MatMul" | "QLinearMatMul" | "MatMulInteger" | "ConvInteger"
         );
-        self.fallbacks.push(Fallback { node: node.proto.name.clone(), op: node.op().to_owned(), reason });
+        self.fallbacks.push(Fallback { node: node.name().to_owned(), op: node.op().to_owned(), reason });
         Ok(())
     }
 }

@@ -162,7 +162,10 @@ impl Lowering<'_> {
     /// The last two axes of `name`, times `factor`. On the right its columns lie end to end, with some more to read behind the last row.
     fn matrix(&mut self, name: &str, transposed: bool, factor: f32, right: bool) -> Result<Option<Matrix>, String> {
         if let Some(value) = self.constants.get(name) {
-            let shape = value.shape().to_vec();
+            let mut shape = value.shape().to_vec();
+            if shape.len() == 1 {
+                shape.insert(usize::from(right), 1);
+            }
             let (Some(values), true) = (self.constant_floats(name), value.datum_type().is_float()) else {
                 return Ok(None);
             };
@@ -193,7 +196,12 @@ impl Lowering<'_> {
         if !self.forms.contains_key(name) || factor != 1.0 {
             return Ok(None);
         }
-        let place = self.tensor(name)?;
+        let mut place = self.tensor(name)?;
+        // A vector is a row on the left and a column on the right.
+        if place.shape.len() == 1 {
+            place.shape.insert(usize::from(right), 1);
+            place.strides.insert(usize::from(right), 0);
+        }
         if place.datum_type != f32::datum_type() || place.shape.len() < 2 || place.len() == 0 {
             return Ok(None);
         }

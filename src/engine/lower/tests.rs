@@ -1,6 +1,8 @@
 //! Small networks, planned and run, beside the same file run by tract in f32.
 
 mod integers;
+mod refused;
+mod unusual;
 
 use super::super::{Bound, Model, Planned};
 use crate::engine::kernel::Isa;
@@ -261,53 +263,6 @@ fn every_instruction_set_gives_the_same_bits() {
             assert_eq!(bits(isa), scalar, "{isa}");
         }
     }
-}
-
-#[test]
-fn what_cannot_be_planned_is_an_error_that_names_the_node() {
-    let refused = |write: &dyn Fn(&mut Writer) -> String| {
-        let mut writer = Writer::default();
-        writer.graph.input = Writer::ports(&["x"], &SHAPE);
-        let output = write(&mut writer);
-        writer.graph.output = Writer::ports(&[&output], &SHAPE);
-        Planned::from_bytes(
-            Path::new("test.onnx"),
-            &writer.file(),
-            &Machine::one_thread(Isa::Scalar),
-            &Bound::default(),
-        )
-        .unwrap_err()
-        .to_string()
-    };
-    for scale in [0.0, -1.0, f32::NAN, f32::INFINITY] {
-        let error = refused(&|writer| writer.quantized("x", scale, 0));
-        assert!(error.contains("QuantizeLinear v3") && error.contains("a scale of"), "{error}");
-    }
-    let error = refused(&|writer| writer.node("Relu", &["nowhere"], vec![]));
-    assert!(error.contains("Relu v1") && error.contains("nothing makes its input \"nowhere\""), "{error}");
-    let error = refused(&|writer| writer.node("Sqeeze", &["x"], vec![]));
-    assert!(error.contains("Sqeeze v1"), "{error}");
-    let error = refused(&|writer| {
-        writer.node("Add", &["v2", "x"], vec![]);
-        writer.node("Relu", &["v1"], vec![])
-    });
-    assert!(error.contains("cycle"), "{error}");
-    let error = refused(&|writer| {
-        let short = writer.constant(&[8, 7, 3, 3], DataType::Float, &[0; 16]);
-        writer.node("Conv", &["x", &short], vec![])
-    });
-    assert!(error.contains("v1"), "{error}");
-    let error = refused(&|writer| {
-        let huge = writer.constant(&[1 << 40, 1 << 40], DataType::Float, &[]);
-        writer.node("Add", &["x", &huge], vec![])
-    });
-    assert!(error.contains("v1") && error.contains("out of range"), "{error}");
-    let error = refused(&|writer| {
-        let name = writer.constant(&[8], DataType::Float, &[]);
-        writer.graph.initializer[0].data_location = Some(1);
-        writer.node("Add", &["x", &name], vec![])
-    });
-    assert!(error.contains("another file"), "{error}");
 }
 
 #[test]

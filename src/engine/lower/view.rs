@@ -1,9 +1,10 @@
 //! Operators that only say where elements lie: most cost nothing, the others are copies.
 
-use super::place::Place;
+use super::place::{Place, dense};
 use super::quantize::Grid;
 use super::real::{Order, Real};
 use super::{Cells, Form, Found, Lowering};
+use crate::engine::kernel::tensor::walk::Walk;
 use crate::engine::onnx::Node;
 use std::rc::Rc;
 use tract_onnx::prelude::*;
@@ -78,7 +79,12 @@ impl Lowering<'_> {
             Some(order) => order.iter().map(|&axis| axis_of(axis, rank)).collect(),
         };
         let order = order.filter(|order| order.len() == rank).ok_or("perm is no order of its axes")?;
-        self.set_place(node, place.permuted(&order))
+        let view = place.permuted(&order);
+        // What a step can't walk over.
+        if Walk::new(&view.shape, &[&dense(&view.shape), &view.strides]).is_none() {
+            return Ok(false);
+        }
+        self.set_place(node, view)
     }
 
     pub(super) fn slice(&mut self, node: &Node) -> Found {
@@ -334,9 +340,16 @@ impl Lowering<'_> {
             node.text("nearest_mode").unwrap_or("round_prefer_floor"),
         );
         let (up, across) = (height / low.max(1), width / narrow.max(1));
-        let scales = node.input(2).and_then(|name| self.constant_floats(name)).unwrap_or_default();
-        let whole = scales.is_empty() || scales == [1.0, 1.0, up as f32, across as f32];
-        if !whole || depth != channels || node.proto.input.len() < 3 {
+        // Operator set 10 has neither a region nor a way.
+        let is_old = self.graph.opset() < 11;
+        let way = if is_old { ("asymmetric", "floor") } else { way };
+        let scales = node.input(if is_old { 1 } else { 2 }).and_then(|name| self.constant_floats(name));
+        let scales = scales.unwrap_or_default();
+        let whole = scales == [1.0, 1.0, up as f32, across as f32] || (scales.is_empty() && !is_old);
+        if is_old && !(whole && node.text("mode").unwrap_or("nearest") == "nearest") {
+            return Err("of operator set 10, with other scales than whole ones or between pixels: write it with operator set 11 or later".into());
+        }
+        if !whole || depth != channels || (node.proto.input.len() < 3 && !is_old) {
             return Ok(false);
         }
         // Pixel (x + ½) / 2 − ½ lies a quarter to the right or to the left of pixel x / 2.

@@ -1,8 +1,12 @@
 //! The graph of an ONNX file as the lowering reads it: parsed by tract's front, checked, constants folded, shapes known.
 
+mod facts;
+mod file;
 mod half;
+mod known;
 mod single;
 
+pub use file::{File, decode};
 pub use half::computed;
 pub use single::Single;
 
@@ -11,8 +15,6 @@ use std::sync::Arc;
 use tract_onnx::pb;
 use tract_onnx::prelude::*;
 
-/// Most nodes of a graph: more are no network for a small board.
-const MAX_NODES: usize = 100_000;
 /// Most elements of one tensor.
 const MAX_ELEMENTS: usize = 1 << 28;
 const DATA_LOCATION_EXTERNAL: i32 = 1;
@@ -33,7 +35,15 @@ pub struct Node {
 impl Node {
     /// Name and operator, for messages.
     pub fn label(&self) -> String {
-        format!("node {:?} ({})", self.proto.name, self.proto.op_type)
+        label(&self.proto)
+    }
+
+    /// Its own, or that of what it gives.
+    pub fn name(&self) -> &str {
+        match self.proto.name.as_str() {
+            "" => self.output(),
+            name => name,
+        }
     }
 
     pub fn op(&self) -> &str {
@@ -94,14 +104,11 @@ pub struct Bound {
     pub constants: HashMap<String, Arc<Tensor>>,
 }
 
-/// Decodes an ONNX file.
-///
-/// # Errors
-/// Why it is none.
-pub fn decode(bytes: &[u8]) -> Result<pb::ModelProto, String> {
-    match bytes {
-        [] => Err("the file is empty".into()),
-        _ => super::model::guarded(|| tract_onnx::onnx().proto_model_for_read(&mut &bytes[..])),
+/// Name and operator of a node; of one without a name, what it gives.
+fn label(proto: &pb::NodeProto) -> String {
+    match (proto.name.as_str(), proto.output.first()) {
+        ("", Some(output)) => format!("node that gives {output:?} ({})", proto.op_type),
+        (name, _) => format!("node {name:?} ({})", proto.op_type),
     }
 }
 
@@ -110,16 +117,11 @@ impl Graph {
     ///
     /// # Errors
     /// What is wrong, with the name of the input, the initializer or the node.
-    pub fn new(mut model: pb::ModelProto, bound: &Bound) -> Result<Self, String> {
-        let mut graph = model.graph.take().ok_or("it holds no graph")?;
-        if graph.node.len() > MAX_NODES {
-            return Err(format!("{} nodes, {MAX_NODES} are the most that are read", graph.node.len()));
-        }
+    pub fn new(file: File, bound: &Bound) -> Result<Self, String> {
+        let File { mut model, initializers } = file;
+        let graph = model.graph.take().ok_or("it holds no graph")?;
         let mut constants = bound.constants.clone();
-        for tensor in std::mem::take(&mut graph.initializer) {
-            let value = Arc::new(constant(&tensor)?);
-            constants.insert(tensor.name, value);
-        }
+        constants.extend(initializers.into_iter().map(|(name, value)| (name, Arc::new(value))));
         let (mut inputs, mut facts, mut halves) = (Vec::new(), HashMap::new(), HashSet::new());
         for input in graph.input.iter().filter(|input| !constants.contains_key(&input.name)) {
             let Fact { datum_type, shape } = declared(input, bound.facts.get(&input.name))?;
@@ -154,6 +156,9 @@ impl Graph {
         if proto.attribute.iter().any(|attribute| attribute.g.is_some() || !attribute.graphs.is_empty()) {
             return Err(failed("graphs inside of nodes (If, Loop, Scan) are not planned".into()));
         }
+        if proto.output.is_empty() {
+            return Err(failed("it gives nothing".into()));
+        }
         if let ("Transpose", Some(order)) = (node.op(), node.ints("perm")) {
             let mut sorted = order.to_vec();
             sorted.sort_unstable();
@@ -161,74 +166,41 @@ impl Graph {
                 return Err(failed(format!("perm {order:?} is no order of axes")));
             }
         }
-        if let Some(value) = self.known(&node) {
+        self.check_zero_point(&node).map_err(failed)?;
+        let constant = node.proto.input.iter().all(|name| name.is_empty() || self.constants.contains_key(name));
+        let is_folded = constant && !is_weight_dequantize(&node, self);
+        if let Some(value) = self.known(&node, is_folded).map_err(failed)? {
             self.constants.insert(node.output().into(), value);
             return Ok(());
         }
-        let single = Single::new(&node, self, &self.constants);
-        let constant = node.proto.input.iter().all(|name| name.is_empty() || self.constants.contains_key(name));
-        if constant && !is_weight_dequantize(&node, self) {
-            for (name, value) in proto.output.iter().zip(single.fold().map_err(failed)?) {
+        let own = self.own_fact(&node);
+        let fits = |name: &str, shape: &[usize]| {
+            let elements = shape.iter().try_fold(1usize, |all, &side| all.checked_mul(side));
+            match elements.is_some_and(|elements| elements <= MAX_ELEMENTS) {
+                true => Ok(()),
+                false => Err(failed(format!("its output {name:?} would have the shape {shape:?}"))),
+            }
+        };
+        if let Some(fact) = &own {
+            fits(node.output(), &fact.shape)?;
+        }
+        let single = || Single::new(&node, self, &self.constants);
+        if is_folded {
+            for (name, value) in proto.output.iter().zip(single().fold().map_err(failed)?) {
                 self.constants.insert(name.clone(), value);
             }
             return Ok(());
         }
-        let facts = match self.own_fact(&node) {
+        let facts = match own {
             Some(fact) => vec![fact],
-            None => single.facts().map_err(failed)?,
+            None => single().facts().map_err(failed)?,
         };
         for (name, fact) in proto.output.iter().zip(facts) {
-            if fact
-                .shape
-                .iter()
-                .try_fold(1usize, |all, &side| all.checked_mul(side))
-                .is_none_or(|all| all > MAX_ELEMENTS)
-            {
-                return Err(failed(format!("its output {name:?} would have the shape {:?}", fact.shape)));
-            }
+            fits(name, &fact.shape)?;
             self.facts.insert(name.clone(), fact);
         }
         self.nodes.push(node);
         Ok(())
-    }
-
-    /// What QuantizeLinear and DequantizeLinear give, which tract knows for some types alone, and a transposed convolution to a given size.
-    fn own_fact(&self, node: &Node) -> Option<Fact> {
-        let type_of = |index: usize| {
-            let name = node.input(index)?;
-            let constant = || self.constants.get(name).map(|value| value.datum_type());
-            self.facts.get(name).map(|fact| fact.datum_type).or_else(constant)
-        };
-        let asked = pb::tensor_proto::DataType::try_from(node.int("output_dtype", 0) as i32).ok();
-        let asked = asked.and_then(|asked| DatumType::try_from(asked).ok());
-        let datum_type = match node.op() {
-            "QuantizeLinear" => type_of(2).or(asked).unwrap_or(DatumType::U8),
-            "DequantizeLinear" => asked.or(type_of(1))?,
-            "ConvTranspose" => {
-                let (x, weights, size) =
-                    (self.shape(node.input(0)?)?, self.shape(node.input(1)?)?, node.ints("output_shape")?);
-                let channels = weights.get(1)?.checked_mul(usize::try_from(node.int("group", 1)).ok()?)?;
-                let size: Option<Vec<usize>> = size.iter().map(|&side| usize::try_from(side).ok()).collect();
-                let shape = [vec![*x.first()?, channels], size.filter(|size| size.len() + 2 == x.len())?].concat();
-                return Some(Fact { datum_type: type_of(0)?, shape });
-            }
-            _ => return None,
-        };
-        Some(Fact { datum_type: computed(datum_type), shape: self.shape(node.input(0)?)?.to_vec() })
-    }
-
-    /// What needs no operator to be known: shapes, and constants that pass through.
-    fn known(&self, node: &Node) -> Option<Arc<Tensor>> {
-        let input = node.input(0)?;
-        match node.op() {
-            "Identity" => self.constants.get(input).cloned(),
-            "Shape" if node.int("start", 0) == 0 && node.attribute("end").is_none() => {
-                let shape = self.shape(input)?;
-                let dims: Vec<i64> = shape.iter().map(|&side| side as i64).collect();
-                Some(Arc::new(tensor1(&dims)))
-            }
-            _ => None,
-        }
     }
 
     /// Version of ONNX's own operators.
@@ -357,13 +329,8 @@ fn in_order<'a>(graph: &'a pb::GraphProto, read: &Graph) -> Result<Vec<&'a pb::N
                 }
                 Some(name) => match maker.get(name.as_str()) {
                     Some(&other) if state[other] == 0 => path.push(other),
-                    Some(_) => return Err(format!("node {:?} ({}): is part of a cycle", node.name, node.op_type)),
-                    None => {
-                        return Err(format!(
-                            "node {:?} ({}): nothing makes its input {name:?}",
-                            node.name, node.op_type
-                        ));
-                    }
+                    Some(_) => return Err(format!("{}: is part of a cycle", label(node))),
+                    None => return Err(format!("{}: nothing makes its input {name:?}", label(node))),
                 },
             }
         }

@@ -240,22 +240,31 @@ impl Copy {
     pub fn run(&self, layout: &Layout<'_>, rest: &Rest<'_>, own: &mut [u8]) {
         let cells = layout.bytes(rest, self.source);
         match self.bytes {
-            1 => self.each(layout, cells, own, |byte: u8| byte ^ self.flip),
-            2 => self.each(layout, bytemuck::cast_slice(cells), bytemuck::cast_slice_mut(own), |of: u16| of),
-            4 => self.each(layout, bytemuck::cast_slice(cells), bytemuck::cast_slice_mut(own), |of: u32| of),
-            _ => self.each(layout, bytemuck::cast_slice(cells), bytemuck::cast_slice_mut(own), |of: u64| of),
+            1 if self.flip != 0 => self.each(layout, cells, own, Some(|byte: u8| byte ^ self.flip)),
+            1 => self.plain::<u8>(layout, cells, own),
+            2 => self.plain::<u16>(layout, cells, own),
+            4 => self.plain::<u32>(layout, cells, own),
+            _ => self.plain::<u64>(layout, cells, own),
         }
     }
 
-    fn each<T>(&self, layout: &Layout<'_>, cells: &[T], own: &mut [T], value: impl Fn(T) -> T + Sync)
+    fn plain<T: bytemuck::Pod + Send + Sync>(&self, layout: &Layout<'_>, cells: &[u8], own: &mut [u8]) {
+        self.each::<T, fn(T) -> T>(layout, bytemuck::cast_slice(cells), bytemuck::cast_slice_mut(own), None);
+    }
+
+    fn each<T, F>(&self, layout: &Layout<'_>, cells: &[T], own: &mut [T], value: Option<F>)
     where
-        T: std::marker::Copy + Default + Send + Sync,
+        T: bytemuck::Pod + Send + Sync,
+        F: Fn(T) -> T + Sync,
     {
-        let strides = &self.walk.strides[1];
+        let (strides, to) = (&self.walk.strides[1], &self.walk.strides[0]);
         let cut = Cut::new(&self.walk, 1);
         cut.run(layout, (own, self.at), |sizes, start, own| {
             let source = Strided { cells, at: self.from + start * strides[cut.axis], strides };
-            copy::run(sizes, source, own, 0, &self.walk.strides[0], &value);
+            match &value {
+                None => copy::run(sizes, source, own, 0, to),
+                Some(value) => copy::run_through(sizes, source, own, 0, to, value),
+            }
         });
     }
 }
@@ -342,6 +351,13 @@ impl Linear {
     }
 }
 
+/// Bytes that are always the same.
+#[derive(Debug)]
+pub struct Constant {
+    pub bytes: Arc<[u8]>,
+    pub output: SlotId,
+}
+
 /// Any of them.
 #[derive(Debug)]
 pub enum TensorStep {
@@ -351,6 +367,7 @@ pub enum TensorStep {
     Fold(Fold),
     Product(Product),
     Copy(Copy),
+    Constant(Constant),
 }
 
 impl TensorStep {
@@ -362,6 +379,7 @@ impl TensorStep {
             TensorStep::Fold(_) => "fold",
             TensorStep::Product(_) => "product",
             TensorStep::Copy(_) => "copy",
+            TensorStep::Constant(_) => "constant",
         }
     }
 
@@ -369,6 +387,7 @@ impl TensorStep {
         match self {
             TensorStep::Map(step) => step.sources.iter().map(Source::constant_bytes).sum(),
             TensorStep::Linear(_) | TensorStep::Range(_) | TensorStep::Fold(_) | TensorStep::Copy(_) => 0,
+            TensorStep::Constant(step) => step.bytes.len(),
             TensorStep::Product(step) => {
                 step.a.constant_bytes() + step.b.constant_bytes() + size_of_val(&step.bias[..])
             }
@@ -392,6 +411,7 @@ impl TensorStep {
             TensorStep::Fold(step) => step.output,
             TensorStep::Product(step) => step.output,
             TensorStep::Copy(step) => step.output,
+            TensorStep::Constant(step) => step.output,
         }
     }
 
@@ -410,6 +430,7 @@ impl TensorStep {
             TensorStep::Fold(step) => source(&step.source),
             TensorStep::Product(step) => [&step.a, &step.b].into_iter().for_each(source),
             TensorStep::Copy(step) => read(step.source),
+            TensorStep::Constant(_) => {}
         }
     }
 
@@ -421,6 +442,7 @@ impl TensorStep {
             TensorStep::Fold(step) => step.run(layout, rest, own),
             TensorStep::Product(step) => step.run(layout, rest, own),
             TensorStep::Copy(step) => step.run(layout, rest, own),
+            TensorStep::Constant(step) => own[..step.bytes.len()].copy_from_slice(&step.bytes),
         }
     }
 }

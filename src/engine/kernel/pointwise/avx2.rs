@@ -81,14 +81,14 @@ impl Strip<'_> {
                 }
                 Activation::Silu => {
                     let silu = |x| {
-                        let raised = _mm256_max_ps(x, _mm256_set1_ps(-LIMIT));
+                        let raised = _mm256_max_ps(_mm256_set1_ps(-LIMIT), x);
                         _mm256_div_ps(raised, one_plus_exp_of_minus(raised))
                     };
                     self.sums::<WHOLE>(|values| values.map(silu), target);
                 }
                 Activation::Sigmoid => {
                     let sigmoid = |x| {
-                        let raised = _mm256_max_ps(x, _mm256_set1_ps(-LIMIT));
+                        let raised = _mm256_max_ps(_mm256_set1_ps(-LIMIT), x);
                         _mm256_div_ps(_mm256_set1_ps(1.0), one_plus_exp_of_minus(raised))
                     };
                     self.sums::<WHOLE>(|values| values.map(sigmoid), target);
@@ -304,12 +304,12 @@ unsafe fn bytes(from: *const u8) -> Values {
     [cells, _mm_srli_si128::<8>(cells)].map(|cells| _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(cells)))
 }
 
-/// Of x not below −`LIMIT`.
+/// Of x not below −`LIMIT`. Of two operands of which one is no number, the second is the least and the largest: a NaN stays one.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 fn one_plus_exp_of_minus(x: __m256) -> __m256 {
     let one = _mm256_set1_ps(1.0);
-    let x = _mm256_min_ps(x, _mm256_set1_ps(LIMIT));
+    let x = _mm256_min_ps(_mm256_set1_ps(LIMIT), x);
     let shifted = _mm256_fnmadd_ps(x, _mm256_set1_ps(LOG2_E), _mm256_set1_ps(MAGIC));
     let n = _mm256_sub_ps(shifted, _mm256_set1_ps(MAGIC));
     let r = _mm256_fmadd_ps(n, _mm256_set1_ps(LN_2), x);

@@ -67,14 +67,14 @@ impl Strip<'_> {
                 }
                 Activation::Silu => {
                     let silu = |x| {
-                        let raised = _mm512_max_ps(x, _mm512_set1_ps(-LIMIT));
+                        let raised = _mm512_max_ps(_mm512_set1_ps(-LIMIT), x);
                         _mm512_div_ps(raised, one_plus_exp_of_minus(raised))
                     };
                     self.sums::<V>(|values| values.map(silu), target);
                 }
                 Activation::Sigmoid => {
                     let sigmoid = |x| {
-                        let raised = _mm512_max_ps(x, _mm512_set1_ps(-LIMIT));
+                        let raised = _mm512_max_ps(_mm512_set1_ps(-LIMIT), x);
                         _mm512_div_ps(_mm512_set1_ps(1.0), one_plus_exp_of_minus(raised))
                     };
                     self.sums::<V>(|values| values.map(sigmoid), target);
@@ -257,11 +257,11 @@ unsafe fn load(cells: *const u8, spread: __m512i) -> __m512 {
     _mm512_sub_ps(floats, _mm512_set1_ps(8_388_608.0 + 128.0))
 }
 
-/// Of x not below −`LIMIT`.
+/// Of x not below −`LIMIT`. Of two operands of which one is no number, the second is the least and the largest: a NaN stays one.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn one_plus_exp_of_minus(x: __m512) -> __m512 {
-    let x = _mm512_min_ps(x, _mm512_set1_ps(LIMIT));
+    let x = _mm512_min_ps(_mm512_set1_ps(LIMIT), x);
     let shifted = _mm512_fnmadd_ps(x, _mm512_set1_ps(LOG2_E), _mm512_set1_ps(MAGIC));
     let n = _mm512_sub_ps(shifted, _mm512_set1_ps(MAGIC));
     let r = _mm512_fmadd_ps(n, _mm512_set1_ps(LN_2), x);

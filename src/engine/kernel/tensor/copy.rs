@@ -2,12 +2,27 @@
 
 use super::BLOCK;
 use super::walk::{Blocks, Strided, is_upright};
+use bytemuck::Pod;
 
-/// Copies `source` to the elements of `target` that lie at `at` and the strides along `sizes`, through `value`.
+/// Copies `source` to the elements of `target` that lie at `at` and the strides along `sizes`.
 ///
 /// # Panics
 /// If an index lies outside of its slice.
-pub fn run<T: Copy + Default>(
+pub fn run<T: Pod>(sizes: &[usize], source: Strided<'_, T>, target: &mut [T], at: usize, strides: &[usize]) {
+    let mut values = [T::zeroed(); BLOCK];
+    for block in Blocks::new(sizes, is_upright(strides) || is_upright(source.strides)) {
+        if !block.turn(&source, target, at, strides) {
+            block.read(&source, &mut values);
+            block.write(&values, target, at, strides);
+        }
+    }
+}
+
+/// [`run`], where each element goes through `value`.
+///
+/// # Panics
+/// If an index lies outside of its slice.
+pub fn run_through<T: Pod>(
     sizes: &[usize],
     source: Strided<'_, T>,
     target: &mut [T],
@@ -15,7 +30,7 @@ pub fn run<T: Copy + Default>(
     strides: &[usize],
     value: impl Fn(T) -> T,
 ) {
-    let mut values = [T::default(); BLOCK];
+    let mut values = [T::zeroed(); BLOCK];
     for block in Blocks::new(sizes, is_upright(strides) || is_upright(source.strides)) {
         block.read(&source, &mut values);
         values[..block.count()].iter_mut().for_each(|element| *element = value(*element));
@@ -39,7 +54,6 @@ mod tests {
             &mut pixels,
             0,
             &walk.strides[0],
-            |x| x,
         );
         for (at, pixel) in pixels.chunks_exact(4).enumerate() {
             assert_eq!(pixel, [planes[at], planes[400 + at], planes[800 + at], 0]);

@@ -3,6 +3,7 @@
 
 use super::BLOCK;
 use super::walk::{Block, Blocks, Strided, is_upright};
+use bytemuck::Pod;
 use half::f16;
 
 /// Elements of some type.
@@ -38,8 +39,8 @@ pub struct Operand<'a> {
 
 impl Operand<'_> {
     fn read(&self, block: &Block, to: &mut [f64; BLOCK]) {
-        fn each<T: Copy + Default + Into<f64>>(cells: &[T], of: &Operand<'_>, block: &Block, to: &mut [f64; BLOCK]) {
-            let mut values = [T::default(); BLOCK];
+        fn each<T: Pod + Into<f64>>(cells: &[T], of: &Operand<'_>, block: &Block, to: &mut [f64; BLOCK]) {
+            let mut values = [T::zeroed(); BLOCK];
             block.read(&Strided { cells, at: of.at, strides: of.strides }, &mut values);
             to.iter_mut().zip(values).for_each(|(to, value)| *to = value.into());
         }
@@ -96,7 +97,7 @@ pub fn run(
     }
 }
 
-fn put<T: Copy + Default>(
+fn put<T: Pod>(
     block: &Block,
     values: &[f64; BLOCK],
     cells: &mut [T],
@@ -104,7 +105,7 @@ fn put<T: Copy + Default>(
     strides: &[usize],
     cast: impl Fn(f64) -> T,
 ) {
-    let mut made = [T::default(); BLOCK];
+    let mut made = [T::zeroed(); BLOCK];
     made.iter_mut().zip(values).for_each(|(made, &value)| *made = cast(value));
     block.write(&made, cells, at, strides);
 }

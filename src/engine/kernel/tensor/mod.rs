@@ -12,4 +12,4 @@ pub mod range;
 pub mod walk;
 
 /// Most elements of a block: what a kernel computes at once stays in the first cache.
-pub const BLOCK: usize = 256;
+pub const BLOCK: usize = 512;

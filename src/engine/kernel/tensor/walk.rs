@@ -1,6 +1,7 @@
 //! How kernels walk over tensors: axes in the order of memory, those that lie end to end made one.
 
 use super::BLOCK;
+use bytemuck::Pod;
 
 /// Elements of an axis that are not worth a loop of their own.
 const SHORT: usize = 16;
@@ -89,12 +90,15 @@ impl Block {
 
     /// Its elements, row by row, to the front of `to`.
     #[inline(always)]
-    pub fn read<T: Copy>(&self, from: &Strided<'_, T>, to: &mut [T; BLOCK]) {
+    pub fn read<T: Pod>(&self, from: &Strided<'_, T>, to: &mut [T; BLOCK]) {
         let (first, row, column) = self.place(from.at, from.strides);
         let to = &mut to[..self.count()];
         match column {
             0 if row == 0 => to.fill(from.cells[first]),
             1 if row == self.columns => to.copy_from_slice(&from.cells[first..][..to.len()]),
+            _ if row == 1 && column > 1 && self.is_large() => {
+                turn(&from.cells[first..], column, to, self.columns, [self.columns, self.rows]);
+            }
             _ => {
                 for (y, to) in to.chunks_exact_mut(self.columns).enumerate() {
                     let cells = &from.cells[first + y * row..];
@@ -114,13 +118,40 @@ impl Block {
         }
     }
 
+    /// Copies its elements from `from` to `to`, if rows of the one are columns of the other.
+    #[inline(always)]
+    pub fn turn<T: Pod>(&self, from: &Strided<'_, T>, to: &mut [T], at: usize, strides: &[usize]) -> bool {
+        let ((first, row, column), (to_first, to_row, to_column)) =
+            (self.place(from.at, from.strides), self.place(at, strides));
+        if !self.is_large() {
+            return false;
+        }
+        let (from, to) = (&from.cells[first..], &mut to[to_first..]);
+        match (row, column, to_row, to_column) {
+            (1, 2.., 1.., 1) => turn(from, column, to, to_row, [self.columns, self.rows]),
+            (1.., 1, 1, 2..) => turn(from, row, to, to_column, [self.rows, self.columns]),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Whether a tile goes into it.
+    #[inline(always)]
+    fn is_large(&self) -> bool {
+        self.rows >= TILE && self.columns >= TILE
+    }
+
     /// The reverse of [`Block::read`].
     #[inline(always)]
-    pub fn write<T: Copy>(&self, from: &[T; BLOCK], to: &mut [T], at: usize, strides: &[usize]) {
+    pub fn write<T: Pod>(&self, from: &[T; BLOCK], to: &mut [T], at: usize, strides: &[usize]) {
         let (first, row, column) = self.place(at, strides);
         let from = &from[..self.count()];
         if column == 1 && row == self.columns {
             to[first..][..from.len()].copy_from_slice(from);
+            return;
+        }
+        if row == 1 && column > 1 && self.is_large() {
+            turn(from, self.columns, &mut to[first..], column, [self.rows, self.columns]);
             return;
         }
         for (y, from) in from.chunks_exact(self.columns).enumerate() {
@@ -136,6 +167,88 @@ impl Block {
             }
         }
     }
+}
+
+/// Rows become columns: element x of row y of `from`, whose rows are `from_pitch` apart, is element y of row x of `to`. Tile by tile, along the
+/// rows that lie farther apart: few lines of the cache are touched in turn, and all of each.
+#[inline(always)]
+fn turn<T: Pod>(from: &[T], from_pitch: usize, to: &mut [T], to_pitch: usize, [rows, columns]: [usize; 2]) {
+    let (even_rows, even_columns) = (rows - rows % TILE, columns - columns % TILE);
+    if from_pitch > to_pitch {
+        let mut y = 0;
+        while y < even_rows {
+            let row = |row: usize| from[(y + row) * from_pitch..][..even_columns].as_chunks::<TILE>().0;
+            let mut at = y;
+            for (((&a, &b), &c), &d) in row(0).iter().zip(row(1)).zip(row(2)).zip(row(3)) {
+                let to = &mut to[at..][..3 * to_pitch + TILE];
+                let [a, b, c, d] = turned([a, b, c, d]);
+                to[..TILE].copy_from_slice(&a);
+                to[to_pitch..][..TILE].copy_from_slice(&b);
+                to[2 * to_pitch..][..TILE].copy_from_slice(&c);
+                to[3 * to_pitch..][..TILE].copy_from_slice(&d);
+                at += TILE * to_pitch;
+            }
+            y += TILE;
+        }
+    } else {
+        let mut x = 0;
+        while x < even_columns {
+            let (a, rest) = to[x * to_pitch..].split_at_mut(to_pitch);
+            let (b, rest) = rest.split_at_mut(to_pitch);
+            let (c, d) = rest.split_at_mut(to_pitch);
+            let mut at = x;
+            let [a, b, c, d] = [a, b, c, d].map(|row| row[..even_rows].as_chunks_mut::<TILE>().0);
+            for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
+                let from = &from[at..][..3 * from_pitch + TILE];
+                let row = |row: usize| {
+                    let mut tile = [T::zeroed(); TILE];
+                    tile.copy_from_slice(&from[row * from_pitch..][..TILE]);
+                    tile
+                };
+                [*a, *b, *c, *d] = turned([row(0), row(1), row(2), row(3)]);
+                at += TILE * from_pitch;
+            }
+            x += TILE;
+        }
+    }
+    let mut y = 0;
+    while y < rows {
+        let mut x = if y < even_rows { even_columns } else { 0 };
+        while x < columns {
+            to[x * to_pitch + y] = from[y * from_pitch + x];
+            x += 1;
+        }
+        y += 1;
+    }
+}
+
+/// Elements of a row of a tile.
+const TILE: usize = 4;
+
+#[inline(always)]
+fn turned<T: Pod>([a, b, c, d]: [[T; TILE]; TILE]) -> [[T; TILE]; TILE] {
+    if size_of::<T>() != 1 {
+        return [
+            [a[0], b[0], c[0], d[0]],
+            [a[1], b[1], c[1], d[1]],
+            [a[2], b[2], c[2], d[2]],
+            [a[3], b[3], c[3], d[3]],
+        ];
+    }
+    // Bytes change places within words.
+    let word = |row: [T; TILE]| u32::from_le_bytes(bytemuck::cast(row));
+    let [a, b] = exchanged(word(a), word(b), 8, 0x00ff_00ff);
+    let [c, d] = exchanged(word(c), word(d), 8, 0x00ff_00ff);
+    let ([a, c], [b, d]) = (exchanged(a, c, 16, 0x0000_ffff), exchanged(b, d, 16, 0x0000_ffff));
+    let row = |word: u32| bytemuck::cast(word.to_le_bytes());
+    [row(a), row(b), row(c), row(d)]
+}
+
+/// Both words, where what the mask has of the second and what lies `shift` bits above it in the first have changed places.
+#[inline(always)]
+fn exchanged(first: u32, second: u32, shift: u32, mask: u32) -> [u32; 2] {
+    let change = ((first >> shift) ^ second) & mask;
+    [first ^ (change << shift), second ^ change]
 }
 
 /// Copies a few elements: faster than the function for many.
@@ -173,9 +286,11 @@ impl<'a> Blocks<'a> {
         let axes = sizes.len();
         assert!((2..=AXES).contains(&axes));
         let (height, width) = (sizes[axes - 2], sizes[axes - 1]);
-        let widest = if upright { BLOCK / height.clamp(1, UPRIGHT) } else { BLOCK };
+        // Whole tiles.
+        let even = |count: usize| if upright && count > TILE { count - count % TILE } else { count };
+        let widest = if upright { even(BLOCK / height.clamp(1, UPRIGHT)) } else { BLOCK };
         let columns = width.clamp(1, widest);
-        let rows = (BLOCK / columns).min(height);
+        let rows = even(BLOCK / columns).min(height);
         Blocks { sizes, full: [rows, columns], index: [0; AXES], done: sizes.contains(&0) }
     }
 }
@@ -245,6 +360,53 @@ mod tests {
                     block.write(&[1; BLOCK], &mut seen, 0, &strides);
                 }
                 assert!(count == seen.len() && seen.iter().all(|&count| count == 1), "{sizes:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn tiles_and_what_is_left_of_them_change_places() {
+        fn check<T: Pod + PartialEq + std::fmt::Debug>(value: impl Fn(usize) -> T) {
+            for (rows, columns) in [(4, 4), (12, 20), (7, 9), (5, 34), (21, 12)] {
+                let (from_pitch, to_pitch) = (columns + 3, rows + 2);
+                let from: Vec<T> = (0..rows * from_pitch).map(&value).collect();
+                let mut to = vec![value(250); columns * to_pitch];
+                turn(&from, from_pitch, &mut to, to_pitch, [rows, columns]);
+                for (at, &found) in to.iter().enumerate() {
+                    let (x, y) = (at / to_pitch, at % to_pitch);
+                    assert_eq!(found, if y < rows { from[y * from_pitch + x] } else { value(250) });
+                }
+            }
+        }
+        check(|at| (at % 249) as u8);
+        check(|at| at as u16);
+        check(|at| at as f32);
+        check(|at| at as u64);
+    }
+
+    #[test]
+    fn blocks_of_planes_and_pixels_are_read_and_written_alike() {
+        // 6 channels of 5 x 7 pixels, as planes and with the channels of a pixel together.
+        for (channels, pixels) in [(12, 700), (6, 35), (3, 40), (40, 9)] {
+            let planes: Vec<u8> = (0..channels * pixels).map(|at| (at % 251) as u8).collect();
+            for sizes in [[channels, pixels], [pixels, channels]] {
+                let strides = |together: bool| match (together, sizes[0] == channels) {
+                    (true, true) => [1, channels + 2],
+                    (true, false) => [channels + 2, 1],
+                    (false, true) => [pixels, 1],
+                    (false, false) => [1, pixels],
+                };
+                let (mut together, mut back) = (vec![0u8; pixels * (channels + 2)], vec![0u8; planes.len()]);
+                let mut values = [0; BLOCK];
+                for block in Blocks::new(&sizes, true) {
+                    block.read(&Strided { cells: &planes, at: 0, strides: &strides(false) }, &mut values);
+                    block.write(&values, &mut together, 0, &strides(true));
+                }
+                for block in Blocks::new(&sizes, true) {
+                    block.read(&Strided { cells: &together, at: 0, strides: &strides(true) }, &mut values);
+                    block.write(&values, &mut back, 0, &strides(false));
+                }
+                assert_eq!(back, planes);
             }
         }
     }
