@@ -30,7 +30,8 @@ SCHEDULER = {
     "clip_denoised": True,
 }
 
-# Printed by: semrx eval --maps .../train/label --only 0006R0 --last 21 --channel tile-loss=0.5 --calibrate-cache --steps 20 --sampler ddim
+# Sigma and sums of roots of the shares that `semrx eval --maps .../train/label --only 0006R0 --last 21 --channel tile-loss=0.5 --calibrate-cache
+# --steps 20 --sampler ddim --agreement 0.98` measures, rounded; run it again when the restore network changes.
 CACHE = {
     "threshold": 0.0627,
     "profile": [

@@ -271,7 +271,7 @@ mod tests {
             ("taylor:3", None, 4),
             ("bounded:1e6", None, 2),
             ("bounded:1e6", profile.clone(), 1),
-            ("bounded:1", profile, 6),
+            ("bounded:1", profile, 7),
         ] {
             let answer = |_, _: &[f32], _, output: &mut [f32]| {
                 output.fill(0.5);
