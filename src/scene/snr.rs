@@ -142,8 +142,7 @@ mod tests {
         let soft = Soft { grid: GRID, codes: &codes, classes: &[0, 1], known: &known, unit };
         let found = blind_snr_cdb(&soft).unwrap() as f64 / 100.0;
         assert!((found - 6.02).abs() < 0.3, "{found}");
-        known.fill(false);
-        assert_eq!(blind_snr_cdb(&Soft { known: &known, ..soft }), None);
+        assert_eq!(blind_snr_cdb(&Soft { known: &vec![false; GRID.cells()], ..soft }), None);
     }
 
     /// Codes from the air can be anything.
