@@ -111,33 +111,35 @@ def palette(camvid):
 
 
 def score_view(bundle, camvid, steps, guidance, caches, count, sheet):
-    colours = palette(camvid)
-    seen = view_conditions(camvid)
+    seen, colours = view_conditions(camvid), palette(camvid)
     seen = [seen[i] for i in np.linspace(0, len(seen) - 1, count).round().astype(int)]
+    flats = [colours[cls].transpose(2, 0, 1) for _, _, cls in seen]
     psnr = lambda a, b: 10 * np.log10(4 / np.mean((a - b) ** 2))
     detail = lambda v: float(np.abs(np.diff(v, axis=-1)).mean())
-    kinds = [(g, n) for g in guidance for n in caches]
     rows, columns = {}, []
-    for i, (given, rgb, cls) in enumerate(seen):
-        flat = colours[cls].transpose(2, 0, 1)
-        images = {"the frame": rgb, "mean colour of each class": flat}
+    for i, (given, rgb, _) in enumerate(seen):
+        images = {"the frame": rgb, "mean colours": flats[i]}
         start = noise(tuple(bundle.x_shape[1:]), seed=1000 + i)
-        for g, n in kinds:
-            images[f"guidance {g:g}, {'whole' if n == 1 else f'deep:{n}'}"] = bundle.sample(steps, start, given, g, n)[0]
-        for name, image in images.items():
-            whole = images.get(name.split(",")[0] + ", whole")
-            rows.setdefault(name, []).append([
-                psnr(image, rgb) if image is not rgb else np.nan, psnr(image, whole) if whole is not None and image is not whole else np.nan, detail(image)])
+        for g, n in [(g, n) for g in guidance for n in caches]:
+            image = bundle.sample(steps, start, given, g, n)[0]
+            whole = image if n == 1 else whole
+            images[f"guidance {g:g}, " + ("whole" if n == 1 else f"deep:{n}")] = image
+            others = np.mean([psnr(image, flat) for j, flat in enumerate(flats) if j != i])
+            figures = [psnr(image, rgb), psnr(image, flats[i]), others, psnr(image, whole) if n > 1 else np.nan, detail(image)]
+            rows.setdefault(list(images)[-1], []).append(figures)
+        rows.setdefault("the frame", []).append([np.nan, psnr(rgb, flats[i]), np.nan, np.nan, detail(rgb)])
         columns.append(list(images.values()))
-    print(f"{count} maps, {steps} steps: dB to the frame; dB to the sample without a cache; mean step between neighbours")
+    print(f"{count} maps, {steps} steps; dB to the frame, to the mean colours of the map's classes, to those of the other maps, to the sample"
+          " without a cache; mean step between neighbours")
     for name, values in rows.items():
-        print(f"  {name:28}", *(f"{v:6.2f}" if np.isfinite(v) else "     -" for v in np.mean(values, 0)[:2]), f"{np.mean(values, 0)[2]:.3f}")
+        *db, steps_of = np.mean(values, 0)
+        print(f"  {name:20}", *(f"{v:6.2f}" if np.isfinite(v) else "     -" for v in db), f"{steps_of:.3f}")
     if sheet:
         grid = np.concatenate([np.concatenate(list(c), 1) for c in columns], 2)  # a column for each map
         pixels = ((grid.clip(-1, 1) + 1) * 127.5).round().astype(np.uint8).transpose(1, 2, 0)
         image = Image.fromarray(pixels)
         image.resize((image.width * 3, image.height * 3), Image.Resampling.NEAREST).save(sheet)
-        print(f"{sheet}: rows as above, a column for each map")
+        print(f"{sheet}: a column for each map: the frame, mean colours, samples as above")
 
 
 def check(bundle, folder, semrx, frame, runs):
@@ -173,7 +175,7 @@ def main():
     p.add_argument("--loss", type=float, nargs="+", default=[0.5])
     p.add_argument("--steps", type=int, nargs="+", help="default: 1 4 10; 20 for street-view")
     p.add_argument("--guidance", type=float, nargs="+", default=[1.0, 2.0])
-    p.add_argument("--cache", type=int, nargs="+", default=[1, 3, 4], help="one of so many steps is whole (street-view)")
+    p.add_argument("--cache", type=int, nargs="+", default=[1, 3, 4], help="one of so many steps is whole (street-view); begin with 1")
     p.add_argument("--count", type=int, default=12, help="maps of street-view (default: %(default)s)")
     p.add_argument("--sheet", help="PNG of the samples of street-view")
     p.add_argument("--threads", type=int, default=1)
