@@ -310,7 +310,11 @@ fn in_order<'a>(graph: &'a pb::GraphProto, read: &Graph) -> Result<Vec<&'a pb::N
         })
         .collect();
     let (mut order, mut state) = (Vec::new(), vec![0u8; graph.node.len()]);
-    for start in 0..graph.node.len() {
+    // What is made of constants alone comes where it is first read: dequantized weights then are there one after the other, not all at once.
+    let is_constant = |name: &String| name.is_empty() || read.constants.contains_key(name);
+    let (late, first): (Vec<usize>, Vec<usize>) =
+        (0..graph.node.len()).partition(|&index| graph.node[index].input.iter().all(is_constant));
+    for start in first.into_iter().chain(late) {
         let mut path = vec![start];
         while let Some(&index) = path.last() {
             let node = &graph.node[index];

@@ -8,6 +8,8 @@ use crate::engine::kernel::Isa;
 pub const COLUMNS: usize = 16;
 /// Rows that are computed together.
 const ROWS: usize = 4;
+/// Columns of a row that are computed together.
+const WIDE: usize = 32 * COLUMNS;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
@@ -81,10 +83,44 @@ fn body<T: Number>(shape: &Shape, a: &[T], b: &[T], bias: &[T], y: &mut [T]) {
                 m += ROWS;
             }
             _ => {
-                rows::<T, 1>(shape, m, a, b, bias, y);
+                row(shape, m, a, b, bias, y);
                 m += 1;
             }
         }
+    }
+}
+
+/// One row, for which nothing of b is read twice: b is read in the order of memory.
+#[inline(always)]
+fn row<T: Number>(shape: &Shape, m: usize, a: &[T], b: &[T], bias: &[T], y: &mut [T]) {
+    let factor = |k: usize| a[m * shape.a[0] + k * shape.a[1]];
+    let mut n = 0;
+    while n < shape.columns {
+        let width = WIDE.min(shape.columns - n);
+        let mut sums = [T::default(); WIDE];
+        if !bias.is_empty() {
+            sums[..width].copy_from_slice(&bias[n..][..width]);
+        }
+        let sums = &mut sums[..width.next_multiple_of(COLUMNS)];
+        let of = |k: usize| &b[k * shape.b + n..][..width.next_multiple_of(COLUMNS)];
+        let mut k = 0;
+        while k + 4 <= shape.depth {
+            let (f, g, h, i) = (factor(k), factor(k + 1), factor(k + 2), factor(k + 3));
+            let rows = of(k).iter().zip(of(k + 1)).zip(of(k + 2)).zip(of(k + 3));
+            for (sum, (((&p, &q), &r), &s)) in sums.iter_mut().zip(rows) {
+                *sum = i.mul_add(s, h.mul_add(r, g.mul_add(q, f.mul_add(p, *sum))));
+            }
+            k += 4;
+        }
+        while k < shape.depth {
+            let f = factor(k);
+            for (sum, &p) in sums.iter_mut().zip(of(k)) {
+                *sum = f.mul_add(p, *sum);
+            }
+            k += 1;
+        }
+        y[m * shape.y + n..][..width].copy_from_slice(&sums[..width]);
+        n += width;
     }
 }
 
