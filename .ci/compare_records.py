@@ -13,9 +13,10 @@ import sys
 
 FROM_BYTES = (
     "schema", "stream", "sequence", "frames", "outcome", "reason", "capture_us", "delay_us", "bytes", "snr_cdb",
+    "blind_snr_cdb",
     "known_permille", "tiles_missing",
 )  # fmt: skip
-PATH = ("mode", "gate", "steps", "macs")
+PATH = ("mode", "gate", "steps", "cached_steps", "macs", "saved_macs")
 DECISIONS = ("provisional", "decision")
 
 

@@ -1,7 +1,7 @@
 //! Samplers of the restore network beside each other: what they cost, and what their samples are worth.
 //!
 //!     cargo bench --bench samplers -- --maps DIR [--only PREFIX] [--last N] [--bundle DIR] [--channel SPEC] [--samples 4] [--frames N]
-//!         [--samplers consistency,ddim] [--steps 1,2,4,10,20,50] [--caches none,taylor,bounded] [--json FILE]
+//!         [--samplers consistency,ddim] [--steps 1,2,4,10,20,50] [--caches none,taylor,bounded,turns] [--json FILE]
 //!
 //! Maps are sent as consecutive frames through the channel; every `frames`-th of an even choice is sampled, `samples` times with other noise. Scores are on
 //! the cells that did not arrive: mIoU and accuracy of the likeliest classes, agreement with the sample from the same noise without a cache, and
@@ -148,7 +148,7 @@ fn options() -> Options {
             .iter()
             .map(|text| text.parse().expect("--steps are numbers"))
             .collect(),
-        caches: list("--caches", "none,taylor,bounded"),
+        caches: list("--caches", "none,taylor,bounded,turns"),
         json: value("--json").map(PathBuf::from),
     }
 }
@@ -184,6 +184,9 @@ fn rows(bundle: &Bundle, options: &Options) -> Vec<Row> {
                 let cache = match cache.as_str() {
                     "none" => None,
                     _ if steps < CACHED_FROM => continue,
+                    "turns" if bundle.learned.turns.as_ref().is_none_or(|turns| turns.steps() != steps as usize) => {
+                        continue;
+                    }
                     text => Some(Cache::parse(text, bundle.cache_threshold).unwrap_or_else(|error| panic!("{error}"))),
                 };
                 rows.push(Row { sampler, steps, cache });
@@ -206,7 +209,6 @@ fn measure(
     let config = Config { mode: Mode::Hybrid, steps: Some(steps), sampler, cache, ..Config::default() };
     let mut receiver =
         Receiver::open(bundle, config, Pace::default(), &engine).unwrap_or_else(|error| panic!("{error}"));
-    let (_, step_macs) = receiver.macs();
     let mut scores = Scores::default();
     let (width, classes) = (bundle.grid().width as usize, bundle.labels().len());
     for (frame, (scene, truth)) in scenes.iter().enumerate() {
@@ -217,7 +219,8 @@ fn measure(
             let start = Instant::now();
             let taken = receiver.sample(scene, sequence).unwrap_or_else(|error| panic!("{error:?}"));
             scores.times_us.push(start.elapsed().as_micros() as u64);
-            scores.macs += (taken.steps - taken.cached) as u64 * step_macs;
+            let spent = receiver.spent(taken);
+            scores.macs += spent.macs;
             scores.samples += 1;
             let refined = receiver.refined().expect("the mode refines");
             for (cell, (&truth, &said)) in truth.cells.iter().zip(refined.cells).enumerate() {
@@ -229,7 +232,7 @@ fn measure(
                 without.push(refined.cells.to_vec());
             }
             let reference = without.get(sequence as usize).map_or(refined.cells, |cells| cells);
-            scores.cached.add(taken, refined.cells, reference, scene.known());
+            scores.cached.add(spent, refined.cells, reference, scene.known());
             likeliest.push((refined.cells.to_vec(), block_shares(refined.cells, width, classes)));
             let cells = draw(&refined, Noise::new(0, DRAW).substream(u64::from(sequence)));
             let shares = block_shares(&cells, width, classes);
@@ -270,6 +273,8 @@ fn cache_name(cache: Option<Cache>) -> String {
         None => "none".into(),
         Some(Cache::Taylor { interval }) => format!("taylor:{interval}"),
         Some(Cache::Bounded { threshold }) => format!("bounded:{threshold:.4}"),
+        Some(Cache::Deep { interval }) => format!("deep:{interval}"),
+        Some(Cache::Turns) => "turns".into(),
         Some(other) => format!("{other:?}"),
     }
 }

@@ -6,7 +6,7 @@ use semrx::engine::Engine;
 use semrx::engine::plan::Machine;
 use semrx::link::Packet;
 use semrx::receiver::{Config, Depth};
-use semrx::sampler::Cache;
+use semrx::sampler::{Cache, Turns};
 use semrx::scene::{CAMVID12, Reception, Street};
 use semrx::sender::{Sender, Settings};
 use semrx::station::{Published, Station};
@@ -39,7 +39,8 @@ fn packets(payload: Payload, channel: &str) -> Vec<Packet> {
 
 /// Allocations for each packet, and how many frames were refined.
 fn allocations(packets: &[Packet], config: Config, threads: usize) -> (Vec<usize>, usize) {
-    let bundle = Bundle::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models/street")).unwrap();
+    let mut bundle = Bundle::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models/street")).unwrap();
+    bundle.learned.turns = Turns::parse("W-SW");
     let engine = Engine::Plan(Machine::new(threads).unwrap());
     let mut station = Station::open(&bundle, config, true, &engine).unwrap();
     let mut refined = 0;
@@ -67,8 +68,9 @@ fn main() {
         let plain = Config { steps: Some(2), ..Config::default() };
         let taylor = Config { steps: Some(4), cache: Some(Cache::Taylor { interval: 2 }), ..plain };
         let bounded = Config { steps: Some(4), cache: Some(Cache::Bounded { threshold: 0.1 }), ..plain };
+        let turns = Config { cache: Some(Cache::Turns), ..taylor };
         let adaptive = Config { steps: Some(4), depth: Depth::Adaptive, ..plain };
-        for (config, threads) in [(plain, 1), (plain, 2), (taylor, 1), (bounded, 1), (adaptive, 1)] {
+        for (config, threads) in [(plain, 1), (plain, 2), (taylor, 1), (bounded, 1), (turns, 1), (adaptive, 1)] {
             let (counts, refined) = allocations(&packets, config, threads);
             assert!(refined > 3, "{channel}: {refined} frames were refined");
             let first = counts.iter().position(|&count| count > 0).unwrap_or(0);

@@ -191,6 +191,18 @@ fn a_spoilt_bundle_is_refused_before_anything_runs() {
     failed(&run(), 3, &["head.onnx", "not an ONNX model"]);
     fs::write(&head, old).unwrap();
 
+    for (from, to, words) in [
+        ("\"restore_shallow\"", "\"another\"", "deep and a file with the role restore_shallow come together"),
+        ("\"W---", "\"----", "the first of them W"),
+        ("\"threshold\": 0", "\"threshold\": -0", "threshold is not a number above 0"),
+    ] {
+        fs::write(&manifest, text.replacen(from, to, 1)).unwrap();
+        failed(&run(), 3, &["bundle.json", "cache", words]);
+    }
+    fs::write(&manifest, &text).unwrap();
+    let turns = ["run", "--from", &capture, "--bundle", bundle.to_str().unwrap(), "--cache", "turns", "--steps", "4"];
+    failed(&semrx(&turns), 3, &["cache", "turns are for 20 steps"]);
+
     fs::write(&manifest, &text[..text.len() / 2]).unwrap();
     failed(&run(), 3, &["bundle.json", "not the JSON"]);
     // A parser that descends has no stack for this.

@@ -15,6 +15,7 @@ from data import HEIGHT, NCLASS, WIDTH, Camvid, resample
 ROLES = {
     "head": "head.onnx",
     "restore": "restore.onnx",
+    "restore_shallow": "restore_shallow.onnx",
     "prior": "prior.png",
     "scheduler": "scheduler_config.json",
     "card": "MODEL_CARD.md",
@@ -40,6 +41,10 @@ CACHE = {
         [2.51522, 0.3202], [1.58398, 0.3747], [0.965417, 0.4275], [0.566635, 0.4691], [0.318283, 0.5104],
         [0.169753, 0.5448], [0.085087, 0.5759], [0.039541, 0.609], [0.016721, 0.648], [0.006266, 0.71],
     ],
+    # What the same command finds with --saving 2.55 in the place of --agreement; it goes on from the turns that are here.
+    "turns": "W---W-S-W-WS-W-S-W-S",
+    # As split.py prints it.
+    "deep": [192, 12, 16],
 }
 
 

@@ -24,8 +24,8 @@ pub struct Manifest<'a> {
     pub gate: GateThresholds,
     pub fusion: FusionWeights,
     /// Of the restore network, found on data.
-    #[serde(default)]
-    pub cache: Option<CacheBound>,
+    #[serde(borrow, default)]
+    pub cache: Option<CacheBound<'a>>,
 }
 
 /// A file of the bundle.
@@ -60,13 +60,19 @@ pub struct FusionWeights {
     pub noise_permille: u16,
 }
 
-/// Where a cache of the restore network asks.
+/// Where caches of the restore network ask.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct CacheBound {
+pub struct CacheBound<'a> {
     pub threshold: f32,
     /// The levels of a [`Profile`](crate::sampler::Profile); without any, what the threshold bounds is the change of x.
     #[serde(default)]
     pub profile: Vec<[f32; 2], MAX_LEVELS>,
+    /// [`Turns`](crate::sampler::Turns), a letter a step.
+    #[serde(default)]
+    pub turns: &'a str,
+    /// Channels, height and width of the deep feature between the roles `restore` and `restore_shallow`.
+    #[serde(default)]
+    pub deep: Option<[u16; 3]>,
 }
 
 /// Reads a manifest, or what a role needs of one.

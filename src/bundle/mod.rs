@@ -14,7 +14,7 @@ pub use manifest::{CacheBound, FileEntry, FusionWeights, GateThresholds, Manifes
 
 use crate::engine::{Engine, Interface, Session};
 use crate::files;
-use crate::sampler::{CmStochasticIterativeScheduler, MAX_STEPS, Profile};
+use crate::sampler::{CmStochasticIterativeScheduler, Learned, MAX_STEPS, Profile, Turns};
 use crate::scene::{ClassMap, LabelSet};
 use crate::wire::Grid;
 use std::path::{Path, PathBuf};
@@ -34,9 +34,11 @@ pub struct Bundle {
     pub fusion: FusionWeights,
     /// Sampler steps when nobody asks for a number.
     pub steps: u16,
-    /// Threshold and profile of the restore network's [`Cache::Bounded`](crate::sampler::Cache::Bounded).
+    /// Threshold of the restore network's [`Cache::Bounded`](crate::sampler::Cache::Bounded).
     pub cache_threshold: Option<f32>,
-    pub cache_profile: Option<Profile>,
+    pub learned: Learned,
+    /// Channels, height and width of the deep feature, for bundles with a role `restore_shallow`.
+    deep: Option<[usize; 3]>,
     scheduler: CmStochasticIterativeScheduler,
 }
 
@@ -68,17 +70,33 @@ impl Bundle {
         if fusion.unknown_permille.max(fusion.noise_permille) > 1000 {
             return Err(field("fusion", "a weight is above 1000".into()));
         }
-        let mut cache_profile = None;
+        let mut learned = Learned::default();
+        let deep = manifest.cache.as_ref().and_then(|cache| cache.deep);
         if let Some(cache) = &manifest.cache {
             if !(cache.threshold > 0.0 && cache.threshold.is_finite()) {
                 return Err(field("cache", "threshold is not a number above 0".into()));
             }
             if !cache.profile.is_empty() {
                 let wrong = "profile is not a list of at least two [sigma, sum], sigma falling and above 0, the sum not falling";
-                cache_profile = Some(Profile::new(&cache.profile).ok_or_else(|| field("cache", wrong.into()))?);
+                learned.profile = Some(Profile::new(&cache.profile).ok_or_else(|| field("cache", wrong.into()))?);
+            }
+            if !cache.turns.is_empty() {
+                let wrong =
+                    format!("turns are not W, S or - for each of at most {MAX_STEPS} steps, the first of them W");
+                learned.turns = Some(Turns::parse(cache.turns).ok_or_else(|| field("cache", wrong))?);
+            }
+            if cache.deep.is_some_and(|sizes| sizes.contains(&0)) {
+                return Err(field("cache", "a size of deep is 0".into()));
             }
         }
         let files = listed::files(dir, &manifest.files)?;
+        let has_shallow = files.iter().any(|(role, _)| role == "restore_shallow");
+        if has_shallow != deep.is_some() {
+            return Err(field("cache", "deep and a file with the role restore_shallow come together".into()));
+        }
+        if !has_shallow && learned.turns.as_ref().is_some_and(Turns::has_shallow) {
+            return Err(field("cache", "turns have an S, and no file has the role restore_shallow".into()));
+        }
         let mut bundle = Bundle {
             dir: dir.to_owned(),
             name: manifest.name.into(),
@@ -89,7 +107,8 @@ impl Bundle {
             fusion,
             steps: manifest.steps,
             cache_threshold: manifest.cache.as_ref().map(|cache| cache.threshold),
-            cache_profile,
+            learned,
+            deep: deep.map(|sizes| sizes.map(usize::from)),
             scheduler: CmStochasticIterativeScheduler::default(),
         };
         if let Some(file) = bundle.file("scheduler") {
@@ -119,6 +138,11 @@ impl Bundle {
 
     pub fn grid(&self) -> Grid {
         self.grid
+    }
+
+    /// Channels, height and width of the restore network's deep feature, where it has a shallow part.
+    pub fn deep(&self) -> Option<[usize; 3]> {
+        self.deep
     }
 
     /// The scheduler of the restore network: diffusers' defaults where the bundle has none.

@@ -6,11 +6,14 @@ use super::output::print;
 use indicatif::{ProgressBar, ProgressStyle};
 use semrx::bundle::Bundle;
 use semrx::engine::Engine;
-use semrx::evaluation::{Calibrated, Case, calibrate, calibration_samples, receive};
+use semrx::evaluation::{Calibrated, Case, calibrate, calibration_samples, receive, search_turns};
 use semrx::receiver::{Config, SamplerKind};
 use semrx::scene::{ClassMap, Scene};
 
 pub struct Wanted {
+    /// Search turns that save so much, in the place of a threshold.
+    pub saving: Option<f64>,
+    pub tries: usize,
     pub agreement: f64,
     pub steps: u16,
     pub sampler: SamplerKind,
@@ -30,10 +33,30 @@ pub fn run(bundle: &Bundle, maps: &[ClassMap], cases: &[Case], wanted: &Wanted, 
     if scenes.is_empty() {
         return Err(Failure::refused("no frame has lost cells: give a --channel that loses tiles"));
     }
-    let progress = ProgressBar::new(calibration_samples(scenes.len(), wanted.steps) as u64);
+    let samples = match wanted.saving {
+        Some(_) => scenes.len() * (1 + wanted.tries),
+        None => calibration_samples(scenes.len(), wanted.steps),
+    };
+    let progress = ProgressBar::new(samples as u64);
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} samples, {eta} left");
     progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     let config = Config { steps: Some(wanted.steps), sampler: wanted.sampler, seed: wanted.seed, ..Config::default() };
+    if let Some(saving) = wanted.saving {
+        let found = search_turns(bundle, &scenes, config, saving, wanted.tries, engine, &mut || progress.inc(1))?;
+        progress.finish_and_clear();
+        let Some((turns, cached)) = found else {
+            return Err(Failure::failed(format!("the first turns save less than {saving} x: ask for less")));
+        };
+        return print(&format!(
+            "{} frames with lost cells, {} steps, {} tries\n{:.2} % of the lost cells agree with no cache from the same noise; {:.2} x fewer MACs\n\
+             in bundle.json: \"cache\": {{\"turns\": \"{turns}\"}}\n",
+            scenes.len(),
+            wanted.steps,
+            wanted.tries,
+            100.0 * cached.agreement(),
+            cached.saving(),
+        ));
+    }
     let found = calibrate(bundle, &scenes, config, wanted.agreement, engine, &mut || progress.inc(1))?;
     progress.finish_and_clear();
     let share = 100.0 * wanted.agreement;

@@ -77,6 +77,12 @@ pub struct Options {
     /// Lost cells that have the same class as without a cache, as a share
     #[arg(long, default_value_t = 0.98, requires = "calibrate_cache")]
     agreement: f64,
+    /// Search turns of the cache `turns` that save so many times the multiply-accumulates, in the place of a threshold
+    #[arg(long, value_name = "TIMES", requires = "calibrate_cache")]
+    saving: Option<f64>,
+    /// Turns that the search tries
+    #[arg(long, default_value_t = 60, requires = "saving", value_parser = clap::value_parser!(usize))]
+    tries: usize,
     /// Sampler steps
     #[arg(long, default_value_t = 20, requires = "calibrate_cache", value_parser = clap::value_parser!(u16).range(4..=MAX_LEVELS as i64))]
     steps: u16,
@@ -136,6 +142,8 @@ pub fn run(options: &Options) -> Done {
     if options.calibrate_cache {
         let cases: Vec<Case> = cases.into_iter().filter(|case| case.payload == Payload::Map).collect();
         let wanted = calibrate::Wanted {
+            saving: options.saving,
+            tries: options.tries,
             agreement: options.agreement,
             steps: options.steps,
             sampler: options.sampler.into(),

@@ -48,8 +48,8 @@ pub struct Options {
     /// How the sampler moves between noise levels
     #[arg(long, value_enum, default_value_t = SamplerName::Consistency)]
     sampler: SamplerName,
-    /// Steps that don't ask the restore network: taylor[:N] or bounded[:T], the bundle's threshold if T is not given. Pays from about 10
-    /// steps on
+    /// Steps that ask less of the restore network: deep[:N], taylor[:N], bounded[:T], the bundle's threshold if T is not given, or turns, the
+    /// bundle's. Pays from about 10 steps on
     #[arg(long, value_name = "CACHE")]
     cache: Option<String>,
     /// Whether a refinement may end before its last step: adaptive, once the decision has settled

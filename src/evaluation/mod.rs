@@ -6,7 +6,7 @@ mod depth;
 mod rows;
 
 pub use bootstrap::{Interval, Score, Scores, paired_f1};
-pub use caching::{Cached, Calibrated, calibrate, calibration_samples};
+pub use caching::{Cached, Calibrated, calibrate, calibration_samples, search_turns};
 pub use depth::DepthScores;
 pub use rows::{ROWS, Refining, Row};
 

@@ -14,15 +14,15 @@ pub enum Depth {
 }
 
 /// From this share of unknown cells on, of 1000, every configured step is worth taking.
-const UNKNOWN_PERMILLE: u64 = 100;
+const UNKNOWN_PERMILLE: u64 = 250;
 /// So far below the gate's SNR, in hundredths of dB, every configured step is worth taking.
 const BELOW_CDB: u64 = 300;
 /// Free space may move so far from one step's decision to the next, in thousandths of the height, and still count as the same.
-const FREE_PERMILLE: u16 = 20;
-/// A hazard whose probability is nearer to the threshold than this, in thousandths, has not settled.
-const MARGIN_PERMILLE: u16 = 200;
+const FREE_PERMILLE: u16 = 30;
+/// A hazard whose probability is nearer to the threshold than this and half of what the last step moved it by, in thousandths, has not settled.
+const MARGIN_PERMILLE: u16 = 75;
 
-/// Steps of a refinement, of `wanted` at most: `wanted` times the need, rounded up. The need is the share of unknown cells over a tenth, or for soft
+/// Steps of a refinement, of `wanted` at most: `wanted` times the need, rounded up. The need is the share of unknown cells over a quarter, or for soft
 /// payloads how far the SNR lies below the gate's, over 3 dB, whichever is more; an SNR that nobody told asks for all.
 pub(super) fn budget(
     wanted: u16,
@@ -40,11 +40,12 @@ pub(super) fn budget(
     unknown.max(noise).max(1)
 }
 
-/// Whether the decision `now` says the same as the one `before`, and surely: every hazard is called as before, none is near the threshold, and no column's
+/// Whether the decision `now` says the same as the one `before`, and surely: every hazard is called as before, none is near the threshold for how far it moved, and no column's
 /// free space moved far.
 pub(super) fn is_settled(before: &Decision, now: &Decision) -> bool {
     let mut moved = before.free_permille.iter().zip(&now.free_permille).map(|(before, now)| before.abs_diff(*now));
-    let is_sure = now.hazard_permille.iter().all(|permille| permille.abs_diff(500) >= MARGIN_PERMILLE);
+    let mut hazards = before.hazard_permille.iter().zip(&now.hazard_permille);
+    let is_sure = hazards.all(|(before, now)| now.abs_diff(500) >= MARGIN_PERMILLE + before.abs_diff(*now) / 2);
     is_sure && before.hazards() == now.hazards() && moved.all(|moved| moved <= FREE_PERMILLE)
 }
 
@@ -58,7 +59,7 @@ mod tests {
     fn need_makes_the_budget() {
         let thresholds = GateThresholds { unknown_permille: 50, snr_cdb: 1046, confidence_permille: 700 };
         let budget = |unknown, snr| budget(4, unknown, snr, &thresholds);
-        for (unknown, steps) in [(1, 1), (25, 1), (26, 2), (50, 2), (75, 3), (76, 4), (100, 4), (1000, 4)] {
+        for (unknown, steps) in [(1, 1), (62, 1), (63, 2), (125, 2), (187, 3), (188, 4), (250, 4), (1000, 4)] {
             assert_eq!(budget(unknown, None), steps, "{unknown}");
         }
         for (snr, steps) in [(2000, 1), (1000, 1), (900, 2), (887, 3), (700, 4), (-1000, 4)] {
@@ -74,9 +75,10 @@ mod tests {
         belief.free[3] = 0.02;
         belief.hazard[5] = -1.0;
         assert!(is_settled(&before, &belief.decision()));
-        belief.free[3] = 0.022;
+        belief.free[3] = 0.032;
         assert!(!is_settled(&before, &belief.decision()));
         belief.free[3] = 0.0;
+        // From 119 thousandths to 377 is too far for 123 from the threshold.
         for doubtful in [-0.5, 2.0] {
             belief.hazard[5] = doubtful;
             assert!(!is_settled(&before, &belief.decision()));

@@ -13,7 +13,7 @@ pub use belief::{Belief, Decision};
 pub use condition::Condition;
 pub use depth::Depth;
 pub use gate::{Gate, Pace};
-pub use refine::{Refined, SamplerKind};
+pub use refine::{Refined, SamplerKind, Spent};
 
 use crate::bundle::{Bundle, BundleError};
 use crate::engine::{Engine, EngineError, Interface, Session};
@@ -45,7 +45,7 @@ pub struct Config {
     /// Sampler steps of a refinement; the bundle's number if `None`.
     pub steps: Option<u16>,
     pub sampler: SamplerKind,
-    /// [`Cache::Taylor`] or [`Cache::Bounded`]: steps that don't ask the restore network.
+    /// Any but [`Cache::Difference`]: steps that don't ask the restore network, or its shallow part alone.
     pub cache: Option<Cache>,
     pub depth: Depth,
     /// Time from the arrival of a frame to its decision, in µs.
@@ -88,7 +88,7 @@ pub struct Conclusion {
     pub reason: Reason,
     /// Sampler steps taken, those of a refinement that failed included.
     pub steps: u16,
-    /// Steps among them at which a cache answered for the restore network.
+    /// Steps among them that a cache made cheaper.
     pub cached_steps: u16,
     /// Multiply-accumulates of all models for this frame: what was spent.
     pub macs: u64,
@@ -300,7 +300,7 @@ impl Receiver {
             return Ok(*provisional);
         };
         let received = *belief;
-        let (head_macs, step_macs) = (head.macs().total(), refiner.macs());
+        let head_macs = head.macs().total();
         let (mut decision, mut has_settled) = (*provisional, false);
         let mut decide = |posterior: &[f32]| {
             conclusion.macs += head_macs;
@@ -319,10 +319,11 @@ impl Receiver {
         if ran.is_ok() && !has_settled {
             decision = decide(refiner.posterior()).map_err(Broken::Check)?;
         }
-        let Taken { steps, cached } = refiner.taken();
-        (conclusion.steps, conclusion.cached_steps) = (steps as u16, cached as u16);
-        conclusion.macs += (steps - cached) as u64 * step_macs;
-        conclusion.saved_macs = cached as u64 * step_macs;
+        let taken = refiner.taken();
+        (conclusion.steps, conclusion.cached_steps) = (taken.steps as u16, (taken.shallow + taken.cached) as u16);
+        let spent = refiner.spent(taken);
+        conclusion.macs += spent.macs;
+        conclusion.saved_macs = spent.saved_macs;
         ran.map(|()| decision)
     }
 
@@ -337,6 +338,11 @@ impl Receiver {
         let steps = self.config.steps.unwrap_or(self.bundle.steps).max(1);
         refiner.run(&self.condition, steps, refine::noise(self.config.seed, sequence), &mut |_| Ok(false))?;
         Ok(refiner.taken())
+    }
+
+    /// Multiply-accumulates of a [`sample`](Receiver::sample).
+    pub fn spent(&self, taken: Taken) -> Spent {
+        self.refiner.as_ref().map_or(Spent::default(), |refiner| refiner.spent(taken))
     }
 
     /// The refined scene of the last [`sample`](Receiver::sample), or [`conclude`](Receiver::conclude) whose mode was `hybrid`.

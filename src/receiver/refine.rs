@@ -5,10 +5,21 @@ use super::condition::{self, BITS, Condition, class_bits};
 use crate::bundle::{Bundle, BundleError};
 use crate::engine::{Engine, EngineError, Interface, Session};
 use crate::noise::Noise;
-use crate::sampler::{Broken, Cache, Ddim, Exploding, Karras, MultistepConsistency, Restorer, Step, Taken};
+use crate::sampler::{Broken, Cache, Ddim, Exploding, Karras, MultistepConsistency, Part, Restorer, Step, Taken};
 
 /// Stream of [`Noise`] that belongs to refinements.
 const STREAM: u64 = 0x7265_6669_6e65;
+
+/// Place of the deep feature among the inputs of the shallow part, behind x and sigma.
+const SHALLOW_DEEP: usize = 2;
+
+/// Multiply-accumulates of a sample.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spent {
+    pub macs: u64,
+    /// Those that a cache saved.
+    pub saved_macs: u64,
+}
 
 /// Which sampler moves between noise levels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,6 +43,8 @@ pub struct Refined<'a> {
 #[derive(Debug)]
 pub(super) struct Refiner {
     restore: Session,
+    /// Its part around the deep feature, where the cache asks that.
+    shallow: Option<Session>,
     karras: Karras,
     kind: SamplerKind,
     exploding: Exploding,
@@ -46,10 +59,12 @@ pub(super) struct Refiner {
 /// The restore network as the sampler asks it about one scene.
 struct Asked<'a> {
     restore: &'a mut Session,
+    shallow: Option<&'a mut Session>,
     condition: &'a Condition,
     weights: &'a [f32],
     posterior: &'a mut [f32],
     is_first: bool,
+    is_first_shallow: bool,
     is_enough: &'a mut dyn FnMut(&[f32]) -> Result<bool, EngineError>,
 }
 
@@ -76,14 +91,33 @@ impl Refiner {
         let lasting = if steps > 1 { 2 } else { inputs.len() };
         let karras = bundle.scheduler().karras();
         let sigmas = karras.sigmas(steps as usize);
-        let interface =
-            Interface { inputs: &inputs, lasting, timestep: Some(("sigma", &sigmas)), outputs: &[("logits", &logits)] };
-        let restore = bundle.session("restore", engine, &interface)?;
+        let deep: Vec<usize> = bundle.deep().map(|[c, h, w]| vec![1, c, h, w]).unwrap_or_default();
+        let values = if deep.is_empty() { 0 } else { deep.iter().product() };
+        if let (Some(Cache::Turns), Some(turns)) = (cache, &bundle.learned.turns)
+            && turns.steps() != steps as usize
+        {
+            return Err(field("cache", format!("turns are for {0} steps: ask for {0}", turns.steps())));
+        }
         let cells = grid.cells();
-        let exploding = Exploding::new(cache, bundle.cache_profile.clone(), BITS * cells, classes * cells)
+        let exploding = Exploding::new(cache, bundle.learned.clone(), BITS * cells, classes * cells, values)
             .map_err(|error| field("restore", error.to_string()))?;
+        let mut outputs: Vec<(&str, &[usize])> = vec![("logits", &logits)];
+        if exploding.asks_shallow() {
+            outputs.push(("deep", &deep));
+        }
+        let timestep = Some(("sigma", &sigmas[..]));
+        let interface = Interface { inputs: &inputs, lasting, timestep, outputs: &outputs };
+        let restore = bundle.session("restore", engine, &interface)?;
+        let mut shallow = None;
+        if exploding.asks_shallow() {
+            inputs.insert(SHALLOW_DEEP, ("deep", &deep));
+            let lasting = SHALLOW_DEEP + 1;
+            let interface = Interface { inputs: &inputs, lasting, timestep, outputs: &outputs[..1] };
+            shallow = Some(bundle.session("restore_shallow", engine, &interface)?);
+        }
         Ok(Refiner {
             restore,
+            shallow,
             karras,
             kind,
             exploding,
@@ -99,9 +133,17 @@ impl Refiner {
         self.restore.macs().total()
     }
 
+    /// Multiply-accumulates of a sample that has `taken` so much, and what its cache saved.
+    pub fn spent(&self, taken: Taken) -> Spent {
+        let (whole, shallow) = (self.macs(), self.shallow.as_ref().map_or(0, |shallow| shallow.macs().total()));
+        let macs = (taken.steps - taken.shallow - taken.cached) as u64 * whole + taken.shallow as u64 * shallow;
+        Spent { macs, saved_macs: taken.steps as u64 * whole - macs }
+    }
+
     pub fn memory_bytes(&self) -> u64 {
         let planes = size_of_val(&self.weights[..]) + size_of_val(&self.posterior[..]) + 2 * self.cells.len();
-        self.restore.memory_bytes() + (planes + self.exploding.memory_bytes()) as u64
+        let models = [Some(&self.restore), self.shallow.as_ref()].into_iter().flatten();
+        models.map(Session::memory_bytes).sum::<u64>() + (planes + self.exploding.memory_bytes()) as u64
     }
 
     /// Refines the scene that `condition` was filled from, in `steps` steps at most: it ends before when `is_enough` of the posterior, which it
@@ -123,8 +165,18 @@ impl Refiner {
             SamplerKind::Ddim => &Ddim,
         };
         arrived::weigh(condition.channel(), &mut self.weights);
-        let Refiner { restore, weights, posterior, .. } = self;
-        let mut asked = Asked { restore, condition, weights, posterior, is_first: true, is_enough };
+        let Refiner { restore, shallow, weights, posterior, .. } = self;
+        let shallow = shallow.as_mut();
+        let mut asked = Asked {
+            restore,
+            shallow,
+            condition,
+            weights,
+            posterior,
+            is_first: true,
+            is_first_shallow: true,
+            is_enough,
+        };
         self.exploding.run(&sigmas, step, noise, &mut asked)?;
         let count = self.cells.len();
         for cell in 0..count {
@@ -159,12 +211,24 @@ pub(super) fn noise(seed: u64, sequence: u32) -> Noise {
 impl Restorer for Asked<'_> {
     type Error = EngineError;
 
-    fn answer(&mut self, x: &[f32], sigma: f32, logits: &mut [f32]) -> Result<(), EngineError> {
+    fn answer(&mut self, x: &[f32], sigma: f32, part: Part<'_>, logits: &mut [f32]) -> Result<(), EngineError> {
         let [cond, mask, held, age, present] = self.condition.inputs();
-        let inputs = [x, &[sigma], cond, mask, held, age, present];
-        match std::mem::replace(&mut self.is_first, false) {
-            true => self.restore.run(&inputs, &mut [logits]),
-            false => self.restore.run_again(&inputs, &mut [logits]),
+        match (part, &mut self.shallow) {
+            (Part::Shallow(deep), Some(shallow)) => {
+                let inputs = [x, &[sigma], deep, cond, mask, held, age, present];
+                match std::mem::replace(&mut self.is_first_shallow, false) {
+                    true => shallow.run(&inputs, &mut [logits]),
+                    false => shallow.run_again(&inputs, &mut [logits]),
+                }
+            }
+            (part, _) => {
+                let deep = if let Part::Whole(deep) = part { deep } else { &mut [] };
+                let inputs = [x, &[sigma], cond, mask, held, age, present];
+                match std::mem::replace(&mut self.is_first, false) {
+                    true => self.restore.run(&inputs, &mut [logits, deep]),
+                    false => self.restore.run_again(&inputs, &mut [logits, deep]),
+                }
+            }
         }
     }
 

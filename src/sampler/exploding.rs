@@ -3,8 +3,8 @@
 //!
 //! A schedule is a falling list of noise levels. At each the model is asked, or a cache answers for it, and a [`Step`] moves between them.
 
-use super::cache::{Memory, Turn};
-use super::{Cache, Profile, SchedulerError};
+use super::cache::{Forecast, Memory, Turn};
+use super::{Cache, Learned, SchedulerError, Turns};
 use crate::noise::Noise;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -43,6 +43,15 @@ impl Step for Ddim {
     }
 }
 
+/// How much of a model answers.
+#[derive(Debug)]
+pub enum Part<'a> {
+    /// All of it, which also fills its deep feature; empty where no cache wants that.
+    Whole(&'a mut [f32]),
+    /// What lies around the deep feature, which is given.
+    Shallow(&'a [f32]),
+}
+
 /// What the loop asks on its way.
 pub trait Restorer {
     type Error;
@@ -51,7 +60,7 @@ pub trait Restorer {
     ///
     /// # Errors
     /// The model's own.
-    fn answer(&mut self, x: &[f32], sigma: f32, output: &mut [f32]) -> Result<(), Self::Error>;
+    fn answer(&mut self, x: &[f32], sigma: f32, part: Part<'_>, output: &mut [f32]) -> Result<(), Self::Error>;
 
     /// Fills `x0` with the estimate that lies in `output`, all of it finite. What is known of x0 is put back here: for a mask operator that
     /// is DDNM's projection (Wang, Yu, Zhang 2023).
@@ -82,6 +91,8 @@ pub enum Broken<E> {
 pub struct Taken {
     /// Noise levels that were visited.
     pub steps: usize,
+    /// Those of them at which the shallow part answered.
+    pub shallow: usize,
     /// Those of them at which a cache answered, and the model was not asked.
     pub cached: usize,
 }
@@ -90,6 +101,9 @@ pub struct Taken {
 #[derive(Debug, Clone)]
 pub struct Exploding {
     memory: Option<Memory>,
+    /// Of deep features, where the cache asks the shallow part.
+    deeps: Option<Forecast>,
+    deep: Vec<f32>,
     x: Vec<f32>,
     x0: Vec<f32>,
     output: Vec<f32>,
@@ -97,22 +111,41 @@ pub struct Exploding {
 }
 
 impl Exploding {
-    /// For samples of `len` values, from a model with `outputs` values, whose `profile` says where [`Cache::Bounded`] asks.
+    /// For samples of `len` values, from a model with `outputs` values, of which caches know what was `learned`, and whose shallow part
+    /// takes `deep` values; 0 where it has none.
     ///
     /// # Errors
     /// [`SchedulerError::Request`] for a cache that needs a shallow model or guidance.
     pub fn new(
         cache: Option<Cache>,
-        profile: Option<Profile>,
+        learned: Learned,
         len: usize,
         outputs: usize,
+        deep: usize,
     ) -> Result<Self, SchedulerError> {
-        if matches!(cache, Some(Cache::Deep { .. } | Cache::Difference { .. })) {
-            let expected = "taylor or bounded: the model has no shallow part, and nothing is guided";
-            return Err(SchedulerError::Request { field: "cache", expected });
-        }
+        let has_shallow_turns = learned.turns.as_ref().is_some_and(Turns::has_shallow);
+        let order = match cache {
+            Some(Cache::Turns) if learned.turns.is_none() => {
+                let expected = "another one: the model has no turns";
+                return Err(SchedulerError::Request { field: "cache", expected });
+            }
+            Some(Cache::Turns) if has_shallow_turns && deep > 0 => Some(1),
+            Some(Cache::Turns) if !has_shallow_turns => None,
+            Some(Cache::Deep { .. } | Cache::Turns) if deep == 0 => {
+                let expected = "taylor or bounded: the model has no shallow part";
+                return Err(SchedulerError::Request { field: "cache", expected });
+            }
+            Some(Cache::Difference { .. }) => {
+                let expected = "deep, taylor or bounded: nothing is guided";
+                return Err(SchedulerError::Request { field: "cache", expected });
+            }
+            Some(Cache::Deep { .. }) => Some(0),
+            _ => None,
+        };
         Ok(Exploding {
-            memory: cache.map(|cache| Memory::by_level(cache, profile, len, outputs)),
+            memory: cache.map(|cache| Memory::by_level(cache, learned, len, outputs)),
+            deeps: order.map(|order| Forecast::new(order, deep)),
+            deep: vec![0.0; order.map_or(0, |_| deep)],
             x: vec![0.0; len],
             x0: vec![0.0; len],
             output: vec![0.0; outputs],
@@ -132,27 +165,41 @@ impl Exploding {
         noise: Noise,
         restorer: &mut R,
     ) -> Result<(), Broken<R::Error>> {
-        let Exploding { memory, x, x0, output, taken } = self;
+        let Exploding { memory, deeps, deep, x, x0, output, taken } = self;
         *taken = Taken::default();
         memory.iter_mut().for_each(|memory| memory.begin_at(sigmas));
+        deeps.iter_mut().for_each(Forecast::begin);
         let start = noise.substream(0);
         let first = sigmas.first().copied().unwrap_or(0.0);
         x.iter_mut().enumerate().for_each(|(index, x)| *x = first * start.normal_at(index as u64) as f32);
         for (index, &sigma) in sigmas.iter().enumerate() {
             taken.steps += 1;
             let turn = memory.as_mut().map_or(Turn::Whole, |memory| memory.turn(index, false, x));
-            match memory {
-                Some(memory) if turn == Turn::Nothing => {
+            let answered = match (&mut *memory, &mut *deeps) {
+                (Some(memory), _) if turn == Turn::Nothing => {
                     taken.cached += 1;
                     memory.recall(index, output);
+                    Ok(())
                 }
-                _ => restorer.answer(x, sigma, output).map_err(|error| Broken::Model { step: index, error })?,
-            }
+                (_, Some(deeps)) if turn == Turn::Shallow => {
+                    taken.shallow += 1;
+                    deeps.recall(index, deep);
+                    restorer.answer(x, sigma, Part::Shallow(deep), output)
+                }
+                (_, deeps) => {
+                    let answered = restorer.answer(x, sigma, Part::Whole(deep), output);
+                    deeps.iter_mut().for_each(|deeps| deeps.keep(index, deep));
+                    answered
+                }
+            };
+            answered.map_err(|error| Broken::Model { step: index, error })?;
             if !output.iter().all(|value| value.is_finite()) {
                 return Err(Broken::NotFinite { step: index });
             }
-            if let (Some(memory), Turn::Whole) = (memory.as_mut(), turn) {
-                memory.keep(index, false, output);
+            match (memory.as_mut(), turn) {
+                (Some(memory), Turn::Whole) => memory.keep(index, false, output),
+                (Some(memory), Turn::Shallow) => memory.keep_shallow(index, output),
+                _ => {}
             }
             restorer.estimate(output, x0);
             let Some(&next) = sigmas.get(index + 1) else { break };
@@ -164,35 +211,53 @@ impl Exploding {
         Ok(())
     }
 
+    /// Whether the cache asks the shallow part.
+    pub fn asks_shallow(&self) -> bool {
+        self.deeps.is_some()
+    }
+
     /// What the last run took.
     pub fn taken(&self) -> Taken {
         self.taken
     }
 
     pub fn memory_bytes(&self) -> usize {
-        let own = [&self.x, &self.x0, &self.output].map(|buffer| size_of_val(&buffer[..]));
-        own.iter().sum::<usize>() + self.memory.as_ref().map_or(0, Memory::memory_bytes)
+        let own = [&self.deep, &self.x, &self.x0, &self.output].map(|buffer| size_of_val(&buffer[..]));
+        let remembered = self.memory.as_ref().map_or(0, Memory::memory_bytes);
+        own.iter().sum::<usize>() + remembered + self.deeps.as_ref().map_or(0, Forecast::memory_bytes)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sampler::Karras;
+    use crate::sampler::{Karras, Profile};
 
     /// Answers by a function, and has enough after so many steps.
     struct Model<F> {
         answer: F,
         enough: usize,
         asked: usize,
+        /// That the shallow part was given.
+        deeps: Vec<f32>,
     }
 
     impl<F: FnMut(usize, &[f32], f32, &mut [f32]) -> Result<(), &'static str>> Restorer for Model<F> {
         type Error = &'static str;
 
-        fn answer(&mut self, x: &[f32], sigma: f32, output: &mut [f32]) -> Result<(), &'static str> {
+        fn answer(&mut self, x: &[f32], sigma: f32, part: Part<'_>, output: &mut [f32]) -> Result<(), &'static str> {
             self.asked += 1;
-            (self.answer)(self.asked, x, sigma, output)
+            match part {
+                Part::Whole(deep) => {
+                    deep.fill(self.asked as f32);
+                    (self.answer)(self.asked, x, sigma, output)
+                }
+                Part::Shallow(deep) => {
+                    self.deeps.extend(deep);
+                    output.fill(0.5);
+                    Ok(())
+                }
+            }
         }
 
         fn estimate(&mut self, output: &[f32], x0: &mut [f32]) {
@@ -218,11 +283,11 @@ mod tests {
         };
         for step in [&MultistepConsistency { sigma_min: 0.002 } as &dyn Step, &Ddim] {
             for (steps, enough, taken) in [(1, ALL, 1), (2, ALL, 2), (4, ALL, 4), (4, 1, 1), (4, 3, 3)] {
-                let mut model = Model { answer: perfect, enough, asked: 0 };
-                let mut exploding = Exploding::new(None, None, 3, 3).unwrap();
+                let mut model = Model { answer: perfect, enough, asked: 0, deeps: vec![] };
+                let mut exploding = Exploding::new(None, Learned::default(), 3, 3, 0).unwrap();
                 exploding.run(&KARRAS.sigmas(steps), step, Noise::new(1, 1), &mut model).unwrap();
                 assert_eq!((&exploding.x0[..], model.asked), (&[1.0, -1.0, 9.0][..], taken));
-                assert_eq!(exploding.taken(), Taken { steps: taken, cached: 0 });
+                assert_eq!(exploding.taken(), Taken { steps: taken, ..Taken::default() });
             }
         }
     }
@@ -234,8 +299,8 @@ mod tests {
                 output.iter_mut().zip(x).for_each(|(output, x)| *output = x / (1.0 + sigma));
                 Ok(())
             };
-            let mut model = Model { answer, enough: ALL, asked: 0 };
-            let mut exploding = Exploding::new(None, None, 8, 8).unwrap();
+            let mut model = Model { answer, enough: ALL, asked: 0, deeps: vec![] };
+            let mut exploding = Exploding::new(None, Learned::default(), 8, 8, 0).unwrap();
             let step = MultistepConsistency { sigma_min: 0.0 };
             exploding.run(&[80.0, 5.0, 1.0], &step, Noise::new(seed, 0), &mut model).unwrap();
             exploding.x0.iter().map(|value| value.to_bits()).collect::<Vec<_>>()
@@ -254,8 +319,8 @@ mod tests {
             }
             _ => Ok(()),
         };
-        let mut exploding = Exploding::new(None, None, 3, 3).unwrap();
-        let mut model = Model { answer: broken, enough: ALL, asked: 0 };
+        let mut exploding = Exploding::new(None, Learned::default(), 3, 3, 0).unwrap();
+        let mut model = Model { answer: broken, enough: ALL, asked: 0, deeps: vec![] };
         let mut run = || {
             let result = exploding.run(&KARRAS.sigmas(4), &Ddim, Noise::new(1, 1), &mut model);
             (result, exploding.taken().steps)
@@ -267,26 +332,36 @@ mod tests {
     #[test]
     fn caches_answer_for_the_model() {
         let profile = Profile::new(&[[80.0, 0.0], [0.002, 10.0]]);
-        for (cache, profile, asked) in [
-            ("taylor:3", None, 4),
-            ("bounded:1e6", None, 2),
-            ("bounded:1e6", profile.clone(), 1),
-            ("bounded:1", profile, 7),
+        let learned = Learned { profile, turns: Turns::parse("W-WS-WS--W") };
+        let nothing = Learned::default();
+        for (cache, learned, deep, asked, deeps) in [
+            ("taylor:3", &nothing, 0, 4, &[][..]),
+            ("bounded:1e6", &nothing, 0, 2, &[]),
+            ("bounded:1e6", &learned, 0, 1, &[]),
+            ("bounded:1", &learned, 0, 7, &[]),
+            // The model's deep feature is how often it was asked: 1 at step 0, 2 at step 2, 4 at step 5.
+            ("turns", &learned, 1, 6, &[2.5, 4.0 + 2.0 / 3.0]),
+            ("deep:4", &nothing, 1, 10, &[1.0, 1.0, 1.0, 5.0, 5.0, 5.0, 9.0]),
         ] {
             let answer = |_, _: &[f32], _, output: &mut [f32]| {
                 output.fill(0.5);
                 Ok(())
             };
-            let mut exploding = Exploding::new(Some(Cache::parse(cache, None).unwrap()), profile, 3, 3).unwrap();
+            let cache = Cache::parse(cache, None).unwrap();
+            let mut exploding = Exploding::new(Some(cache), learned.clone(), 3, 3, deep).unwrap();
             for _ in 0..2 {
-                let mut model = Model { answer, enough: ALL, asked: 0 };
+                let mut model = Model { answer, enough: ALL, asked: 0, deeps: vec![] };
                 exploding.run(&KARRAS.sigmas(10), &Ddim, Noise::new(1, 1), &mut model).unwrap();
-                assert_eq!(model.asked, asked, "{cache}");
-                assert_eq!(exploding.taken(), Taken { steps: 10, cached: 10 - asked });
-                assert_eq!(exploding.x0, [0.5, 0.5, 9.0]);
+                assert_eq!(model.asked, asked, "{cache:?}");
+                assert_eq!(exploding.taken(), Taken { steps: 10, shallow: deeps.len(), cached: 10 - asked });
+                assert_eq!((&exploding.x0[..], &model.deeps[..]), (&[0.5, 0.5, 9.0][..], deeps), "{cache:?}");
             }
         }
-        let deep = Exploding::new(Some(Cache::Deep { interval: 2 }), None, 3, 3);
-        assert!(matches!(deep, Err(SchedulerError::Request { field: "cache", .. })));
+        for cache in [Cache::Deep { interval: 2 }, Cache::Difference { interval: 2 }, Cache::Turns] {
+            for learned in [&learned, &nothing] {
+                let refused = Exploding::new(Some(cache), learned.clone(), 3, 3, 0);
+                assert!(matches!(refused, Err(SchedulerError::Request { field: "cache", .. })));
+            }
+        }
     }
 }

@@ -128,10 +128,16 @@ impl Guided {
     /// Asks with `cache` from the next sample on.
     ///
     /// # Errors
-    /// [`SchedulerError::Request`] when the cache is one of guidance, and nothing is guided.
+    /// [`SchedulerError::Request`] when the cache is one of guidance, and nothing is guided, or [`Cache::Turns`].
     pub fn set_cache(&mut self, cache: Option<Cache>) -> Result<(), SchedulerError> {
         if matches!(cache, Some(Cache::Difference { .. })) && !self.guidance.needs_null() {
             return Err(SchedulerError::Request { field: "cache", expected: "another one where no step is guided" });
+        }
+        if cache == Some(Cache::Turns) {
+            return Err(SchedulerError::Request {
+                field: "cache",
+                expected: "another one: turns are a restore network's",
+            });
         }
         self.memory = cache.map(|cache| Memory::new(cache, self.len, self.outputs));
         Ok(())
@@ -301,7 +307,9 @@ mod tests {
         assert_eq!(cached(Cache::Taylor { interval: 3 }), ([5.0; 6], spent(6, 60, 3)));
         // Changes of the input: 1, 1/2, 1/3, 1/4, 1/5.
         assert_eq!(cached(Cache::Bounded { threshold: 1.0 }), ([5.0; 6], spent(8, 80, 2)));
-        let refused = Guided::new(Guidance::none(), Some(Cache::Difference { interval: 2 }), 6, 1, 1);
-        assert!(matches!(refused, Err(SchedulerError::Request { field: "cache", .. })));
+        for cache in [Cache::Difference { interval: 2 }, Cache::Turns] {
+            let refused = Guided::new(Guidance::none(), Some(cache), 6, 1, 1);
+            assert!(matches!(refused, Err(SchedulerError::Request { field: "cache", .. })));
+        }
     }
 }

@@ -29,7 +29,7 @@ mod spacing;
 mod tcd;
 mod transition;
 
-pub use cache::{Cache, MAX_LEVELS, Profile};
+pub use cache::{Cache, Learned, MAX_LEVELS, Profile, Turns};
 pub use cm_stochastic_iterative::CmStochasticIterativeScheduler;
 pub use config::{MAX_KEYS, Unknown};
 pub use ddim::DdimScheduler;
@@ -37,7 +37,7 @@ pub use ddpm::DdpmScheduler;
 pub use dpm_solver_multistep::DpmSolverMultistepScheduler;
 pub use error::{Found, SchedulerError};
 pub use euler_discrete::EulerDiscreteScheduler;
-pub use exploding::{Broken, Ddim, Exploding, MultistepConsistency, Restorer, Step, Taken};
+pub use exploding::{Broken, Ddim, Exploding, MultistepConsistency, Part, Restorer, Step, Taken};
 pub use flow_map_euler_discrete::FlowMapEulerDiscreteScheduler;
 pub use flow_match_euler_discrete::FlowMatchEulerDiscreteScheduler;
 pub use guided::{Branch, Depth, Guidance, Guided, Network, Question, Spent};

@@ -21,7 +21,7 @@ struct Answer {
 }
 
 impl Forecast {
-    /// Of `order` 1 or 2: a line or a parabola, where there are answers enough.
+    /// Of `order` 0, 1 or 2: the last answer, a line or a parabola, where there are answers enough.
     pub fn new(order: usize, outputs: usize) -> Self {
         let answers = (0..=order).map(|_| Answer { step: 0, output: vec![0.0; outputs] }).take(ANSWERS).collect();
         Forecast { answers, kept: 0 }

@@ -1,9 +1,10 @@
 //! What a cache remembers, and what a step computes with it.
 
-use super::Cache;
 use super::change::Change;
 use super::forecast::Forecast;
-use super::profile::{Profile, Profiled};
+use super::profile::Profiled;
+use super::turns::Told;
+use super::{Cache, Learned, Turns};
 
 /// What a step computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,7 @@ pub(in crate::sampler) enum Memory {
     Taylor { interval: usize, forecast: Forecast },
     Bounded(Change),
     Profiled(Profiled),
+    Told(Told),
 }
 
 impl Memory {
@@ -41,15 +43,17 @@ impl Memory {
             Cache::Difference { interval } => Memory::Difference { interval, last: None },
             Cache::Taylor { interval } => Memory::Taylor { interval, forecast: Forecast::new(1, outputs) },
             Cache::Bounded { threshold } => Memory::Bounded(Change::new(threshold, inputs, outputs)),
+            Cache::Turns => Memory::Told(Told::new(Turns::default(), outputs)),
         }
     }
 
-    /// [`Memory::new`] for a model that is asked at noise levels, and may have a `profile` of them.
-    pub fn by_level(cache: Cache, profile: Option<Profile>, inputs: usize, outputs: usize) -> Self {
-        match (cache, profile) {
-            (Cache::Bounded { threshold }, Some(profile)) => {
+    /// [`Memory::new`] for a model that is asked at noise levels, and may have what was `learned` of it.
+    pub fn by_level(cache: Cache, learned: Learned, inputs: usize, outputs: usize) -> Self {
+        match (cache, learned) {
+            (Cache::Bounded { threshold }, Learned { profile: Some(profile), .. }) => {
                 Memory::Profiled(Profiled::new(threshold, profile, outputs))
             }
+            (Cache::Turns, Learned { turns: Some(turns), .. }) => Memory::Told(Told::new(turns, outputs)),
             _ => Memory::new(cache, inputs, outputs),
         }
     }
@@ -70,6 +74,7 @@ impl Memory {
             Memory::Taylor { forecast, .. } => forecast.begin(),
             Memory::Bounded(change) => change.begin(steps),
             Memory::Profiled(profiled) => profiled.begin(&[]),
+            Memory::Told(told) => told.begin(steps),
         }
     }
 
@@ -88,6 +93,7 @@ impl Memory {
                 (forecast.last_of_enough().is_none_or(|last| step - last >= *interval), Turn::Nothing)
             }
             Memory::Profiled(profiled) => (profiled.is_due(step), Turn::Nothing),
+            Memory::Told(told) => return told.turn(step),
             Memory::Bounded(change) => (change.is_due(step, input), Turn::Nothing),
         };
         if is_due { Turn::Whole } else { other }
@@ -100,8 +106,16 @@ impl Memory {
             Memory::Difference { last, .. } if guided => *last = Some(step),
             Memory::Taylor { forecast, .. } => forecast.keep(step, output),
             Memory::Profiled(profiled) => profiled.forecast.keep(step, output),
+            Memory::Told(told) => told.forecast.keep(step, output),
             Memory::Bounded(change) => change.keep(output),
             _ => {}
+        }
+    }
+
+    /// Keeps the `output` of a shallow step where later ones are continued from it.
+    pub fn keep_shallow(&mut self, step: usize, output: &[f32]) {
+        if let Memory::Told(told) = self {
+            told.forecast.keep(step, output);
         }
     }
 
@@ -110,6 +124,7 @@ impl Memory {
         match self {
             Memory::Taylor { forecast, .. } => forecast.recall(step, output),
             Memory::Profiled(profiled) => profiled.forecast.recall(step, output),
+            Memory::Told(told) => told.forecast.recall(step, output),
             Memory::Bounded(change) => change.recall(output),
             _ => {}
         }
@@ -121,6 +136,7 @@ impl Memory {
             Memory::Deep { .. } | Memory::Difference { .. } => 0,
             Memory::Taylor { forecast, .. } => forecast.memory_bytes(),
             Memory::Profiled(profiled) => profiled.forecast.memory_bytes(),
+            Memory::Told(told) => told.forecast.memory_bytes(),
             Memory::Bounded(change) => change.memory_bytes(),
         }
     }

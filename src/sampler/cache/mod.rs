@@ -4,9 +4,12 @@ mod change;
 mod forecast;
 mod memory;
 mod profile;
+mod turns;
 
+pub(super) use forecast::Forecast;
 pub(super) use memory::{Memory, Turn};
 pub use profile::{MAX_LEVELS, Profile};
+pub use turns::Turns;
 
 use super::{MAX_STEPS, SchedulerError};
 
@@ -24,16 +27,26 @@ pub enum Cache {
     /// After TeaCache (Liu et al. 2025): the last answer is reused until the relative changes of the model's input add up to
     /// `threshold`. The last step asks. For a model with a [`Profile`]: the last answers are continued until the profile's costs do.
     Bounded { threshold: f32 },
+    /// The model's own [`Turns`]: shallow steps take the line through the last two deep features, and those that compute nothing the parabola
+    /// through the last three answers.
+    Turns,
+}
+
+/// What data has shown of a model.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Learned {
+    pub profile: Option<Profile>,
+    pub turns: Option<Turns>,
 }
 
 impl Cache {
-    /// Reads `deep`, `difference` or `taylor`, with `:N` behind it for another interval than 3, 2 or 3; or `bounded:T`, where
-    /// `threshold` is taken for a missing T.
+    /// Reads `deep`, `difference` or `taylor`, with `:N` behind it for another interval than 3, 2 or 3; `bounded:T`, where
+    /// `threshold` is taken for a missing T; or `turns`.
     ///
     /// # Errors
     /// [`SchedulerError::Request`].
     pub fn parse(text: &str, threshold: Option<f32>) -> Result<Self, SchedulerError> {
-        let expected = "deep[:N], difference[:N], taylor[:N] with N from 2 to 100, or bounded[:T] with T above 0 or a bundle's cache_threshold";
+        let expected = "deep[:N], difference[:N], taylor[:N] with N from 2 to 100, bounded[:T] with T above 0 or a bundle's cache_threshold, or turns";
         let wrong = SchedulerError::Request { field: "cache", expected };
         let (name, parameter) = text.split_once(':').map_or((text, None), |(name, value)| (name, Some(value)));
         let interval = |default: usize| match parameter {
@@ -48,6 +61,7 @@ impl Cache {
                 .map_or(threshold, |text| text.parse().ok())
                 .filter(|threshold| *threshold > 0.0 && threshold.is_finite())
                 .map(|threshold| Cache::Bounded { threshold }),
+            "turns" if parameter.is_none() => Some(Cache::Turns),
             _ => None,
         };
         cache.ok_or(wrong)
@@ -65,7 +79,8 @@ mod tests {
         assert_eq!(Cache::parse("taylor:2", None), Ok(Cache::Taylor { interval: 2 }));
         assert_eq!(Cache::parse("bounded:0.2", Some(0.5)), Ok(Cache::Bounded { threshold: 0.2 }));
         assert_eq!(Cache::parse("bounded", Some(0.5)), Ok(Cache::Bounded { threshold: 0.5 }));
-        for text in ["", "deep:", "deep:1", "taylor:101", "bounded", "bounded:0", "bounded:NaN", "tea"] {
+        assert_eq!(Cache::parse("turns", None), Ok(Cache::Turns));
+        for text in ["", "turns:3", "deep:", "deep:1", "taylor:101", "bounded", "bounded:0", "bounded:NaN", "tea"] {
             assert!(matches!(Cache::parse(text, None), Err(SchedulerError::Request { field: "cache", .. })), "{text}");
         }
     }
