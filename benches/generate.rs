@@ -75,11 +75,11 @@ fn main() {
     let truths: Vec<ClassMap> = files.iter().step_by(stride).take(options.frames).map(read).collect();
     let generative = Generative::open(&options.bundle).unwrap_or_else(|error| panic!("{error}"));
 
-    let caches = |_: usize| std::iter::once(None).chain(CACHES.map(Some));
+    let caches: Vec<_> = std::iter::once(None).chain(CACHES.map(Some)).collect();
     let ways: Vec<_> = SCHEDULERS
         .iter()
         .flat_map(|&scheduler| STEPS.iter().map(move |&steps| (scheduler, steps)))
-        .flat_map(|(scheduler, steps)| caches(steps).map(move |cache| (scheduler, steps, cache)))
+        .flat_map(|(scheduler, steps)| caches.iter().map(move |&cache| (scheduler, steps, cache)))
         .collect();
     let progress = ProgressBar::new((ways.len() * truths.len()) as u64);
     let rows: Vec<Row> = ways

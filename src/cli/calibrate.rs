@@ -34,7 +34,7 @@ pub fn run(bundle: &Bundle, maps: &[ClassMap], cases: &[Case], wanted: &Wanted, 
         return Err(Failure::refused("no frame has lost cells: give a --channel that loses tiles"));
     }
     let samples = match wanted.saving {
-        Some(_) => scenes.len() * (1 + wanted.tries),
+        Some(_) => scenes.len() * (2 + wanted.tries),
         None => calibration_samples(scenes.len(), wanted.steps),
     };
     let progress = ProgressBar::new(samples as u64);
@@ -45,7 +45,7 @@ pub fn run(bundle: &Bundle, maps: &[ClassMap], cases: &[Case], wanted: &Wanted, 
         let found = search_turns(bundle, &scenes, config, saving, wanted.tries, engine, &mut || progress.inc(1))?;
         progress.finish_and_clear();
         let Some((turns, cached)) = found else {
-            return Err(Failure::failed(format!("the first turns save less than {saving} x: ask for less")));
+            return Err(Failure::failed(format!("no turns save {saving} x in {} steps: ask for less", wanted.steps)));
         };
         return print(&format!(
             "{} frames with lost cells, {} steps, {} tries\n{:.2} % of the lost cells agree with no cache from the same noise; {:.2} x fewer MACs\n\

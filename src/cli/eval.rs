@@ -44,8 +44,8 @@ pub struct Options {
     #[arg(long, value_name = "PREFIX", default_value = "")]
     only: String,
     /// Only the last so many of them
-    #[arg(long, value_name = "N")]
-    last: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    last: Option<u32>,
     /// The models: a folder, or the name of a bundle
     #[arg(long, value_name = "BUNDLE", default_value = "street")]
     bundle: PathBuf,
@@ -75,20 +75,31 @@ pub struct Options {
     #[arg(long, conflicts_with_all = ["depth", "json"])]
     calibrate_cache: bool,
     /// Lost cells that have the same class as without a cache, as a share
-    #[arg(long, default_value_t = 0.98, requires = "calibrate_cache")]
+    #[arg(long, default_value_t = 0.98, requires = "calibrate_cache", conflicts_with = "depth", value_parser = share)]
     agreement: f64,
-    /// Search turns of the cache `turns` that save so many times the multiply-accumulates, in the place of a threshold
-    #[arg(long, value_name = "TIMES", requires = "calibrate_cache")]
+    /// Search turns of the cache `turns` that save so many times the multiply-accumulates, above 1, in the place of a threshold
+    #[arg(long, value_name = "TIMES", requires = "calibrate_cache", conflicts_with = "depth", value_parser = times)]
     saving: Option<f64>,
     /// Turns that the search tries
-    #[arg(long, default_value_t = 60, requires = "saving", value_parser = clap::value_parser!(usize))]
-    tries: usize,
-    /// Sampler steps
-    #[arg(long, default_value_t = 20, requires = "calibrate_cache", value_parser = clap::value_parser!(u16).range(4..=MAX_LEVELS as i64))]
+    #[arg(long, default_value_t = 60, requires = "saving", value_parser = clap::value_parser!(u16).range(1..))]
+    tries: u16,
+    /// Sampler steps, 4 to 32
+    #[arg(long, default_value_t = 20, requires = "calibrate_cache", conflicts_with = "depth", value_parser = clap::value_parser!(u16).range(4..=MAX_LEVELS as i64))]
     steps: u16,
     /// How the sampler moves between noise levels
-    #[arg(long, value_enum, default_value_t = SamplerName::Consistency, requires = "calibrate_cache")]
+    #[arg(long, value_enum, default_value_t = SamplerName::Consistency, requires = "calibrate_cache", conflicts_with = "depth")]
     sampler: SamplerName,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "not a share, 0 to 1".into())
+}
+
+fn times(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|&times: &f64| times > 1.0 && times.is_finite())
+        .ok_or_else(|| "not a number above 1".into())
 }
 
 /// The most steps of both depths.
@@ -117,7 +128,7 @@ pub fn run(options: &Options) -> Done {
     let is_meant =
         |file: &PathBuf| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&options.only));
     let files: Vec<PathBuf> = files.into_iter().filter(is_meant).collect();
-    let files = &files[files.len().saturating_sub(options.last.unwrap_or(files.len()))..];
+    let files = &files[files.len().saturating_sub(options.last.map_or(files.len(), |last| last as usize))..];
     let mut truths: Vec<ClassMap> = Vec::new();
     for file in files {
         truths.push(maps::read(file, bundle.labels())?.resampled(bundle.grid()));
@@ -143,7 +154,7 @@ pub fn run(options: &Options) -> Done {
         let cases: Vec<Case> = cases.into_iter().filter(|case| case.payload == Payload::Map).collect();
         let wanted = calibrate::Wanted {
             saving: options.saving,
-            tries: options.tries,
+            tries: options.tries.into(),
             agreement: options.agreement,
             steps: options.steps,
             sampler: options.sampler.into(),

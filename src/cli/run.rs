@@ -128,7 +128,7 @@ pub fn run(options: &Options) -> Done {
         mode: options.mode.into(),
         steps: options.steps,
         sampler: options.sampler.into(),
-        cache: cache(options.cache.as_deref(), &bundle)?,
+        cache: cache(options.cache.as_deref(), options.steps.unwrap_or(bundle.steps), &bundle)?,
         depth: match options.depth {
             DepthName::Fixed => Depth::Fixed,
             DepthName::Adaptive => Depth::Adaptive,
@@ -213,10 +213,18 @@ pub fn run(options: &Options) -> Done {
 }
 
 /// The cache that was asked for, with the bundle's threshold where none is given.
-fn cache(text: Option<&str>, bundle: &Bundle) -> Result<Option<Cache>, Failure> {
+fn cache(text: Option<&str>, steps: u16, bundle: &Bundle) -> Result<Option<Cache>, Failure> {
     let parse = |text| Cache::parse(text, bundle.cache_threshold);
     let cache = text.map(parse).transpose().map_err(|error| Failure::usage(error.to_string()))?;
-    Ok(cache)
+    match (cache, &bundle.learned.turns) {
+        (Some(Cache::Difference { .. }), _) => Err(Failure::usage(
+            "--cache difference is for `semrx sample`: nothing is guided here; take deep, taylor, bounded or turns",
+        )),
+        (Some(Cache::Turns), Some(turns)) if turns.steps() != steps as usize => {
+            Err(Failure::usage(format!("the bundle's turns are for {0} steps: add --steps {0}", turns.steps())))
+        }
+        _ => Ok(cache),
+    }
 }
 
 /// Checks the budget before anything runs, and tells the receiver how fast its models are.

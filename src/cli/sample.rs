@@ -109,6 +109,9 @@ fn start(text: &str) -> Result<Start, String> {
 }
 
 pub fn run(options: &Options) -> Done {
+    if options.picture.is_some() && options.picture == options.out {
+        return Err(Failure::usage("--out and --picture are the same file"));
+    }
     let generative = bundles::generative(&options.model)?;
     let scheduler = generative.scheduler(options.scheduler.as_deref())?;
     let start = options.start.unwrap_or_default();
@@ -227,6 +230,12 @@ fn calibrate_cache(generator: &mut Generator, most: f64, options: &Options) -> D
     let Some(Calibration { threshold, error, spent }) = found else {
         return Err(Failure::failed(format!("no threshold keeps samples within {most} of the uncached ones")));
     };
+    if spent.cached_steps == 0 {
+        return Err(Failure::failed(format!(
+            "no threshold within {most} saves a step of {}: ask for more steps",
+            generator.steps()
+        )));
+    }
     let saved = spent.saved_macs as f64 / (spent.macs + spent.saved_macs) as f64;
     if options.json {
         let value = json!({"cache_threshold": threshold, "error": error, "steps": generator.steps(),

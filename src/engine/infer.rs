@@ -81,7 +81,9 @@ impl Arrays {
     fn wanted(&self, name: &str) -> Result<&Tensor, String> {
         self.input(name).ok_or_else(|| {
             let has: Vec<_> = self.names().collect();
-            format!("input {name:?} has no array in:{name} or {name}; the .npz holds {}", has.join(", "))
+            let holds =
+                if has.is_empty() { "no array was given".into() } else { format!("given are {}", has.join(", ")) };
+            format!("input {name:?} has no array in:{name} or {name}: {holds}")
         })
     }
 

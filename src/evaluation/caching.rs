@@ -116,7 +116,7 @@ fn profile(sigmas: &[f32], cost: impl Fn(usize) -> f32) -> Option<Profile> {
 
 /// Turns of the restore network that save at least `saving` times the multiply-accumulates, and with which samples of the `scenes` agree best with those without a cache, from
 /// the same noise: the best of `tries`, each the best so far with one or two turns changed or exchanged, which begin with the bundle's own turns where it has
-/// some for as many steps. `None` where `saving` is more than the first try has.
+/// some for as many steps that save enough, and with two whole steps else. `None` where `saving` is more than those two have.
 ///
 /// # Errors
 /// [`EvaluationError`], also where the restore network's answers are not finite.
@@ -131,15 +131,20 @@ pub fn search_turns(
 ) -> Result<Option<(Turns, Cached)>, EvaluationError> {
     let steps = config.steps.unwrap_or(bundle.steps) as usize;
     let own = bundle.learned.turns.clone().filter(|turns| turns.steps() == steps);
-    let Some(first) = own.or_else(|| Turns::parse(&format!("{:-<steps$}", "W---W"))) else { return Ok(None) };
+    let few: String = "W---W".chars().chain(std::iter::repeat('-')).take(steps).collect();
+    let Some(few) = Turns::parse(&few) else { return Ok(None) };
     let letters: &[u8] = if bundle.deep().is_some() { b"W-S" } else { b"W-" };
     let mut samples = Samples { bundle, scenes, config, engine, without: Vec::new(), tick };
     let mut score = |turns: &Turns| samples.score(Cache::Turns, Learned { profile: None, turns: Some(turns.clone()) });
-    let mut best = (first.clone(), score(&first)?);
+    let own = own.map(|turns| Ok::<_, EvaluationError>((turns.clone(), score(&turns)?))).transpose()?;
+    let mut best = match own.filter(|(_, cached)| cached.saving() >= saving) {
+        Some(own) => own,
+        None => (few.clone(), score(&few)?),
+    };
     if best.1.saving() < saving {
         return Ok(None);
     }
-    let mut seen = vec![first];
+    let mut seen = vec![best.0.clone()];
     for attempt in 1..tries {
         let noise = Noise::new(config.seed, SEARCH).substream(attempt as u64);
         let turns = changed(&best.0, letters, noise);

@@ -50,7 +50,7 @@ impl Exponential {
     #[inline]
     #[target_feature(enable = "neon")]
     pub fn silu(&self, values: Values) -> Values {
-        let raised = values.map(|value| vmaxnmq_f32(value, self.lowest));
+        let raised = values.map(|value| vmaxq_f32(value, self.lowest));
         let divisors = self.one_plus_exp_of_minus(raised);
         from_fn(|v| vdivq_f32(raised[v], divisors[v]))
     }
@@ -58,16 +58,16 @@ impl Exponential {
     #[inline]
     #[target_feature(enable = "neon")]
     pub fn sigmoid(&self, values: Values) -> Values {
-        let raised = values.map(|value| vmaxnmq_f32(value, self.lowest));
+        let raised = values.map(|value| vmaxq_f32(value, self.lowest));
         self.one_plus_exp_of_minus(raised).map(|divisor| vdivq_f32(self.one, divisor))
     }
 
-    /// Of x not below −`LIMIT`. Step by step for all of them, so that there is always something to do while a result is awaited.
+    /// Of x not below −`LIMIT`; a NaN stays one, which the minimum that takes the number would not let it. Step by step for all of them, so that there is always something to do while a result is awaited.
     #[inline]
     #[target_feature(enable = "neon")]
     fn one_plus_exp_of_minus(&self, x: Values) -> Values {
         let factors = self.factors;
-        let x = x.map(|x| vminnmq_f32(x, self.limit));
+        let x = x.map(|x| vminq_f32(x, self.limit));
         let shifted = x.map(|x| vfmsq_laneq_f32::<0>(self.magic, x, factors));
         let n = shifted.map(|shifted| vaddq_f32(shifted, self.minus_magic));
         let r: Values = from_fn(|v| vfmaq_laneq_f32::<1>(x[v], n[v], factors));
