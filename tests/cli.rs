@@ -194,6 +194,7 @@ fn a_spoilt_bundle_is_refused_before_anything_runs() {
     for (from, to, words) in [
         ("\"restore_shallow\"", "\"another\"", "deep and a file with the role restore_shallow come together"),
         ("\"W---", "\"----", "the first of them W"),
+        ("\"weights\": [", "\"weights\": [[1.0], ", "weights are not one list for each S and -"),
         ("\"threshold\": 0", "\"threshold\": -0", "threshold is not a number above 0"),
     ] {
         fs::write(&manifest, text.replacen(from, to, 1)).unwrap();

@@ -1,6 +1,6 @@
 //! `bundle.json`, as it stands in the file.
 
-use crate::sampler::MAX_LEVELS;
+use crate::sampler::{MAX_LEVELS, MAX_STEPS, Weights};
 use heapless::Vec;
 use serde::Deserialize;
 
@@ -70,6 +70,9 @@ pub struct CacheBound<'a> {
     /// [`Turns`](crate::sampler::Turns), a letter a step.
     #[serde(default)]
     pub turns: &'a str,
+    /// Their [weights](crate::sampler::Turns::weighed).
+    #[serde(default)]
+    pub weights: Vec<Weights, MAX_STEPS>,
     /// Channels, height and width of the deep feature between the roles `restore` and `restore_shallow`.
     #[serde(default)]
     pub deep: Option<[u16; 3]>,

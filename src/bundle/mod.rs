@@ -85,6 +85,11 @@ impl Bundle {
                     format!("turns are not W, S or - for each of at most {MAX_STEPS} steps, the first of them W");
                 learned.turns = Some(Turns::parse(cache.turns).ok_or_else(|| field("cache", wrong))?);
             }
+            if !cache.weights.is_empty() {
+                let wrong = "weights are not one list for each S and - of turns, of 1 to 3 numbers, and no more than steps before it can serve";
+                let turns = learned.turns.take().and_then(|turns| turns.weighed(&cache.weights));
+                learned.turns = Some(turns.ok_or_else(|| field("cache", wrong.into()))?);
+            }
             if cache.deep.is_some_and(|sizes| sizes.contains(&0)) {
                 return Err(field("cache", "a size of deep is 0".into()));
             }

@@ -47,9 +47,11 @@ pub fn run(bundle: &Bundle, maps: &[ClassMap], cases: &[Case], wanted: &Wanted, 
         let Some((turns, cached)) = found else {
             return Err(Failure::failed(format!("no turns save {saving} x in {} steps: ask for less", wanted.steps)));
         };
+        let weights: Vec<String> = turns.weights().map(|of| format!("{of:?}")).collect();
+        let weights = weights.join(", ");
         return print(&format!(
             "{} frames with lost cells, {} steps, {} tries\n{:.2} % of the lost cells agree with no cache from the same noise; {:.2} x fewer MACs\n\
-             in bundle.json: \"cache\": {{\"turns\": \"{turns}\"}}\n",
+             in bundle.json: \"cache\": {{\"turns\": \"{turns}\", \"weights\": [{weights}]}}\n",
             scenes.len(),
             wanted.steps,
             wanted.tries,

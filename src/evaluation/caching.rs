@@ -1,10 +1,11 @@
 //! What a cache of the restore network costs: the threshold that keeps it within a bound, and the turns that lose least.
 
 use super::EvaluationError;
+use super::fitting::{Products, Seen};
 use crate::bundle::Bundle;
 use crate::engine::Engine;
 use crate::noise::Noise;
-use crate::receiver::{Config, Mode, Receiver, Spent};
+use crate::receiver::{Config, Mode, Receiver, Spent, Watched};
 use crate::sampler::{Broken, Cache, Learned, Profile, Turns};
 use crate::scene::Scene;
 
@@ -54,6 +55,8 @@ pub struct Calibrated {
 const POWERS: core::ops::RangeInclusive<i32> = -64..=-2;
 /// More than the bisection of that range takes.
 const TRIES: usize = 7;
+/// Asks the whole model at every step, for its deep feature too.
+const EVERY: Cache = Cache::Deep { interval: 1 };
 /// Stream of [`Noise`] that belongs to the search for turns.
 const SEARCH: u64 = 0x0074_7572_6e73;
 
@@ -115,7 +118,7 @@ fn profile(sigmas: &[f32], cost: impl Fn(usize) -> f32) -> Option<Profile> {
 }
 
 /// Turns of the restore network that save at least `saving` times the multiply-accumulates, and with which samples of the `scenes` agree best with those without a cache, from
-/// the same noise: the best of `tries`, each the best so far with one or two turns changed or exchanged, which begin with the bundle's own turns where it has
+/// the same noise; their weights are fitted to what the model gives there without one. The best of `tries`, each the best so far with one or two turns changed or exchanged, which begin with the bundle's own turns where it has
 /// some for as many steps that save enough, and with two whole steps else. `None` where `saving` is more than those two have.
 ///
 /// # Errors
@@ -130,32 +133,37 @@ pub fn search_turns(
     tick: &mut dyn FnMut(),
 ) -> Result<Option<(Turns, Cached)>, EvaluationError> {
     let steps = config.steps.unwrap_or(bundle.steps) as usize;
-    let own = bundle.learned.turns.clone().filter(|turns| turns.steps() == steps);
     let few: String = "W---W".chars().chain(std::iter::repeat('-')).take(steps).collect();
     let Some(few) = Turns::parse(&few) else { return Ok(None) };
     let letters: &[u8] = if bundle.deep().is_some() { b"W-S" } else { b"W-" };
     let mut samples = Samples { bundle, scenes, config, engine, without: Vec::new(), tick };
+    let products = samples.products(steps)?;
     let mut score = |turns: &Turns| samples.score(Cache::Turns, Learned { profile: None, turns: Some(turns.clone()) });
+    let own = bundle.learned.turns.clone().filter(|turns| turns.steps() == steps).map(|turns| products.fitted(turns));
     let own = own.map(|turns| Ok::<_, EvaluationError>((turns.clone(), score(&turns)?))).transpose()?;
     let mut best = match own.filter(|(_, cached)| cached.saving() >= saving) {
         Some(own) => own,
-        None => (few.clone(), score(&few)?),
+        None => {
+            let few = products.fitted(few);
+            (few.clone(), score(&few)?)
+        }
     };
     if best.1.saving() < saving {
         return Ok(None);
     }
-    let mut seen = vec![best.0.clone()];
+    let mut seen = vec![best.0.to_string()];
     for attempt in 1..tries {
         let noise = Noise::new(config.seed, SEARCH).substream(attempt as u64);
         let turns = changed(&best.0, letters, noise);
-        if seen.contains(&turns) {
+        if seen.contains(&turns.to_string()) {
             continue;
         }
+        seen.push(turns.to_string());
+        let turns = products.fitted(turns);
         let cached = score(&turns)?;
         if cached.saving() >= saving && cached.agreement() > best.1.agreement() {
-            best = (turns.clone(), cached);
+            best = (turns, cached);
         }
-        seen.push(turns);
     }
     Ok(Some(best))
 }
@@ -192,6 +200,26 @@ impl Samples<'_> {
             self.run(None, Learned::default())?;
         }
         self.run(Some(cache), learned)
+    }
+
+    /// What the model gives at the steps of the samples without a cache, which are judged against from here on.
+    fn products(&mut self, steps: usize) -> Result<Products, EvaluationError> {
+        let config = Config { mode: Mode::Hybrid, cache: self.bundle.deep().map(|_| EVERY), ..self.config };
+        let mut receiver = Receiver::open(self.bundle, config, Default::default(), self.engine)?;
+        let mut products = Products::new(steps);
+        self.without.clear();
+        for (index, scene) in self.scenes.iter().enumerate() {
+            let mut seen = Seen::default();
+            let mut watch = |step: Watched<'_>| {
+                seen.logits.push(step.logits.to_vec());
+                seen.deep.push(step.deep.to_vec());
+            };
+            receiver.sample_watched(scene, index as u32, &mut watch).map_err(broken)?;
+            products.add(&seen, scene.known());
+            self.without.push(receiver.refined().map_or(Vec::new(), |refined| refined.cells.to_vec()));
+            (self.tick)();
+        }
+        Ok(products)
     }
 
     fn run(&mut self, cache: Option<Cache>, learned: Learned) -> Result<Cached, EvaluationError> {

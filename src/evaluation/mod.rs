@@ -3,6 +3,7 @@
 mod bootstrap;
 mod caching;
 mod depth;
+mod fitting;
 mod rows;
 
 pub use bootstrap::{Interval, Score, Scores, paired_f1};

@@ -6,16 +6,14 @@ use crate::wire::{Grid, soft};
 /// Analog bits of a class index, most significant first: 0 is -1, 1 is +1.
 pub(super) const BITS: usize = 4;
 
-/// Inputs that the head and the restore network share, by name, with their shapes for a grid and a number of classes.
+/// Inputs that the head and the restore network share.
+pub(super) const NAMES: [&str; 5] = ["cond", "mask", "held", "age", "present"];
+
+/// These inputs with their shapes for a grid and a number of classes.
 pub(super) fn ports(grid: Grid, classes: usize) -> [(&'static str, Vec<usize>); 5] {
     let plane = |planes| vec![1, planes, grid.height as usize, grid.width as usize];
-    [
-        ("cond", plane(classes)),
-        ("mask", plane(1)),
-        ("held", plane(BITS)),
-        ("age", plane(1)),
-        ("present", vec![1, classes]),
-    ]
+    let [cond, mask, held, age, present] = NAMES;
+    [(cond, plane(classes)), (mask, plane(1)), (held, plane(BITS)), (age, plane(1)), (present, vec![1, classes])]
 }
 
 /// The planes, laid out once for a grid.
@@ -50,7 +48,7 @@ impl Condition {
         }
     }
 
-    /// In the order of [`ports`].
+    /// In the order of [`NAMES`].
     pub(super) fn inputs(&self) -> [&[f32]; 5] {
         [&self.cond, &self.mask, &self.held, &self.age, &self.present]
     }

@@ -13,7 +13,7 @@ pub use belief::{Belief, Decision};
 pub use condition::Condition;
 pub use depth::Depth;
 pub use gate::{Gate, Pace};
-pub use refine::{Refined, SamplerKind, Spent};
+pub use refine::{Refined, SamplerKind, Spent, Watched};
 
 use crate::bundle::{Bundle, BundleError};
 use crate::engine::{Engine, EngineError, Interface, Session};
@@ -186,7 +186,7 @@ impl Receiver {
                 let mut step_us = 0;
                 for _ in 0..2 {
                     let start = Instant::now();
-                    match refiner.run(&self.condition, 1, refine::noise(0, 0), &mut |_| Ok(false)) {
+                    match refiner.run(&self.condition, 1, refine::noise(0, 0), &mut |_| (), &mut |_| Ok(false)) {
                         // A network that breaks is the refinement's matter, frame by frame.
                         Ok(()) | Err(Broken::NotFinite { .. }) => step_us = start.elapsed().as_micros() as u64,
                         Err(Broken::Model { error, .. } | Broken::Check(error)) => return Err(error),
@@ -315,7 +315,7 @@ impl Receiver {
             }
             Ok(has_settled)
         };
-        let ran = refiner.run(condition, steps, refine::noise(config.seed, sequence), &mut is_enough);
+        let ran = refiner.run(condition, steps, refine::noise(config.seed, sequence), &mut |_| (), &mut is_enough);
         if ran.is_ok() && !has_settled {
             decision = decide(refiner.posterior()).map_err(Broken::Check)?;
         }
@@ -333,10 +333,24 @@ impl Receiver {
     /// # Errors
     /// [`Broken`]: there is no sample then.
     pub fn sample(&mut self, scene: &Scene, sequence: u32) -> Result<Taken, Broken<EngineError>> {
+        self.sample_watched(scene, sequence, &mut |_| ())
+    }
+
+    /// [`Receiver::sample`], where `watch` is shown each whole step.
+    ///
+    /// # Errors
+    /// [`Broken`]: there is no sample then.
+    pub fn sample_watched(
+        &mut self,
+        scene: &Scene,
+        sequence: u32,
+        watch: &mut dyn FnMut(Watched<'_>),
+    ) -> Result<Taken, Broken<EngineError>> {
         let Some(refiner) = &mut self.refiner else { return Ok(Taken::default()) };
         self.condition.fill(scene);
         let steps = self.config.steps.unwrap_or(self.bundle.steps).max(1);
-        refiner.run(&self.condition, steps, refine::noise(self.config.seed, sequence), &mut |_| Ok(false))?;
+        let noise = refine::noise(self.config.seed, sequence);
+        refiner.run(&self.condition, steps, noise, watch, &mut |_| Ok(false))?;
         Ok(refiner.taken())
     }
 

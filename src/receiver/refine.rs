@@ -39,6 +39,16 @@ pub struct Refined<'a> {
     pub posterior: &'a [f32],
 }
 
+/// A whole step of the restore network.
+#[derive(Debug, Clone, Copy)]
+pub struct Watched<'a> {
+    /// By the names of the network's inputs.
+    pub inputs: &'a [(&'a str, &'a [f32])],
+    pub logits: &'a [f32],
+    /// Empty where the cache doesn't ask for it.
+    pub deep: &'a [f32],
+}
+
 /// The restore network with its buffers.
 #[derive(Debug)]
 pub(super) struct Refiner {
@@ -65,6 +75,7 @@ struct Asked<'a> {
     posterior: &'a mut [f32],
     is_first: bool,
     is_first_shallow: bool,
+    watch: &'a mut dyn FnMut(Watched<'_>),
     is_enough: &'a mut dyn FnMut(&[f32]) -> Result<bool, EngineError>,
 }
 
@@ -147,7 +158,7 @@ impl Refiner {
     }
 
     /// Refines the scene that `condition` was filled from, in `steps` steps at most: it ends before when `is_enough` of the posterior, which it
-    /// asks after every step but the last.
+    /// asks after every step but the last. `watch` is shown each whole step.
     ///
     /// # Errors
     /// [`Broken`]: there is no refined scene then.
@@ -156,6 +167,7 @@ impl Refiner {
         condition: &Condition,
         steps: u16,
         noise: Noise,
+        watch: &mut dyn FnMut(Watched<'_>),
         is_enough: &mut dyn FnMut(&[f32]) -> Result<bool, EngineError>,
     ) -> Result<(), Broken<EngineError>> {
         let sigmas = self.karras.sigmas(steps as usize);
@@ -175,6 +187,7 @@ impl Refiner {
             posterior,
             is_first: true,
             is_first_shallow: true,
+            watch,
             is_enough,
         };
         self.exploding.run(&sigmas, step, noise, &mut asked)?;
@@ -225,9 +238,13 @@ impl Restorer for Asked<'_> {
                 let deep = if let Part::Whole(deep) = part { deep } else { &mut [] };
                 let inputs = [x, &[sigma], cond, mask, held, age, present];
                 match std::mem::replace(&mut self.is_first, false) {
-                    true => self.restore.run(&inputs, &mut [logits, deep]),
-                    false => self.restore.run_again(&inputs, &mut [logits, deep]),
+                    true => self.restore.run(&inputs, &mut [logits, deep])?,
+                    false => self.restore.run_again(&inputs, &mut [logits, deep])?,
                 }
+                let names = ["x", "sigma"].into_iter().chain(condition::NAMES);
+                let named: heapless::Vec<(&str, &[f32]), 7> = names.zip(inputs).collect();
+                (self.watch)(Watched { inputs: &named, logits, deep });
+                Ok(())
             }
         }
     }

@@ -37,7 +37,7 @@ impl Default for CmStochasticIterativeScheduler {
 impl CmStochasticIterativeScheduler {
     pub(super) fn read(keys: &mut Keys) -> Result<Self, SchedulerError> {
         let default = Self::default();
-        let (levels, expected) = (f64::MIN_POSITIVE..=10_000.0, "a number above 0, at most 10000");
+        let (levels, expected) = (1e-6..=1e4, "a number from 0.000001 to 10000");
         let scheduler = CmStochasticIterativeScheduler {
             train: betas::train_timesteps(keys, default.train)?,
             sigma_min: keys.number("sigma_min", default.sigma_min, levels.clone(), expected)?,
@@ -101,5 +101,7 @@ mod tests {
         assert_eq!(read(b"{}"), Ok(CmStochasticIterativeScheduler::default()));
         assert!(read(br#"{"rho": 0}"#).is_err());
         assert!(read(br#"{"sigma_min": 9, "sigma_max": 3}"#).is_err());
+        // 0 in 32 bits.
+        assert!(read(br#"{"sigma_min": 1e-300}"#).is_err());
     }
 }

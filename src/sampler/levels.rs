@@ -44,7 +44,7 @@ impl Grid {
                 return Err(SchedulerError::Conflict { keys: "use_karras_sigmas, use_exponential_sigmas", reason });
             }
         };
-        let (range, expected) = (f64::MIN_POSITIVE..=1e6, "null or a number above 0, at most 1000000");
+        let (range, expected) = (1e-6..=1e6, "null or a number from 0.000001 to 1000000");
         let sigma_min = keys.optional_number("sigma_min", range.clone(), expected)?;
         let sigma_max = keys.optional_number("sigma_max", range, expected)?;
         if let (Some(min), Some(max)) = (sigma_min, sigma_max) {

@@ -29,7 +29,7 @@ mod spacing;
 mod tcd;
 mod transition;
 
-pub use cache::{Cache, Learned, MAX_LEVELS, Profile, Turns};
+pub use cache::{Cache, Learned, MAX_LEVELS, Profile, Turns, Weights};
 pub use cm_stochastic_iterative::CmStochasticIterativeScheduler;
 pub use config::{MAX_KEYS, Unknown};
 pub use ddim::DdimScheduler;

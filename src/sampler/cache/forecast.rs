@@ -4,7 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 /// Most answers that a forecast looks back on.
-const ANSWERS: usize = 3;
+pub const ANSWERS: usize = 3;
 
 /// The last answers, the newest first, as many as the order asks for and one more.
 #[derive(Debug, Clone)]
@@ -68,6 +68,19 @@ impl Forecast {
         }
     }
 
+    /// Fills `output` with the sum of the last answers, the newest first, as much as they weigh; leaves it alone where there are fewer.
+    pub fn weigh(&self, weights: &[f32], output: &mut [f32]) {
+        if weights.is_empty() || weights.len() > self.kept {
+            return;
+        }
+        output.fill(0.0);
+        for (answer, weight) in self.answers.iter().zip(weights) {
+            for (output, value) in output.iter_mut().zip(&answer.output) {
+                *output += weight * value;
+            }
+        }
+    }
+
     pub fn memory_bytes(&self) -> usize {
         self.answers.iter().map(|answer| size_of_val(&answer.output[..])).sum()
     }
@@ -97,6 +110,8 @@ mod tests {
                 assert_eq!(forecast.last_of_enough(), Some(5));
                 forecast.recall(8, &mut output);
                 assert!((output[0] - value(8)).abs() < 1e-4, "{output:?}");
+                forecast.weigh(&[0.5, 2.0], &mut output);
+                assert_eq!(output, [0.5 * value(5) + 2.0 * value(2)]);
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::change::Change;
 use super::forecast::Forecast;
 use super::profile::Profiled;
-use super::turns::Told;
+use super::turns::Turned;
 use super::{Cache, Learned, Turns};
 
 /// What a step computes.
@@ -32,7 +32,7 @@ pub(in crate::sampler) enum Memory {
     Taylor { interval: usize, forecast: Forecast },
     Bounded(Change),
     Profiled(Profiled),
-    Told(Told),
+    Turned(Turned),
 }
 
 impl Memory {
@@ -43,7 +43,7 @@ impl Memory {
             Cache::Difference { interval } => Memory::Difference { interval, last: None },
             Cache::Taylor { interval } => Memory::Taylor { interval, forecast: Forecast::new(1, outputs) },
             Cache::Bounded { threshold } => Memory::Bounded(Change::new(threshold, inputs, outputs)),
-            Cache::Turns => Memory::Told(Told::new(Turns::default(), outputs)),
+            Cache::Turns => Memory::Turned(Turned::new(Turns::default(), outputs)),
         }
     }
 
@@ -53,7 +53,7 @@ impl Memory {
             (Cache::Bounded { threshold }, Learned { profile: Some(profile), .. }) => {
                 Memory::Profiled(Profiled::new(threshold, profile, outputs))
             }
-            (Cache::Turns, Learned { turns: Some(turns), .. }) => Memory::Told(Told::new(turns, outputs)),
+            (Cache::Turns, Learned { turns: Some(turns), .. }) => Memory::Turned(Turned::new(turns, outputs)),
             _ => Memory::new(cache, inputs, outputs),
         }
     }
@@ -74,7 +74,7 @@ impl Memory {
             Memory::Taylor { forecast, .. } => forecast.begin(),
             Memory::Bounded(change) => change.begin(steps),
             Memory::Profiled(profiled) => profiled.begin(&[]),
-            Memory::Told(told) => told.begin(steps),
+            Memory::Turned(turned) => turned.begin(steps),
         }
     }
 
@@ -93,7 +93,7 @@ impl Memory {
                 (forecast.last_of_enough().is_none_or(|last| step - last >= *interval), Turn::Nothing)
             }
             Memory::Profiled(profiled) => (profiled.is_due(step), Turn::Nothing),
-            Memory::Told(told) => return told.turn(step),
+            Memory::Turned(turned) => return turned.turn(step),
             Memory::Bounded(change) => (change.is_due(step, input), Turn::Nothing),
         };
         if is_due { Turn::Whole } else { other }
@@ -106,7 +106,7 @@ impl Memory {
             Memory::Difference { last, .. } if guided => *last = Some(step),
             Memory::Taylor { forecast, .. } => forecast.keep(step, output),
             Memory::Profiled(profiled) => profiled.forecast.keep(step, output),
-            Memory::Told(told) => told.forecast.keep(step, output),
+            Memory::Turned(turned) => turned.forecast.keep(step, output),
             Memory::Bounded(change) => change.keep(output),
             _ => {}
         }
@@ -114,8 +114,8 @@ impl Memory {
 
     /// Keeps the `output` of a shallow step where later ones are continued from it.
     pub fn keep_shallow(&mut self, step: usize, output: &[f32]) {
-        if let Memory::Told(told) = self {
-            told.forecast.keep(step, output);
+        if let Memory::Turned(turned) = self {
+            turned.forecast.keep(step, output);
         }
     }
 
@@ -124,10 +124,15 @@ impl Memory {
         match self {
             Memory::Taylor { forecast, .. } => forecast.recall(step, output),
             Memory::Profiled(profiled) => profiled.forecast.recall(step, output),
-            Memory::Told(told) => told.forecast.recall(step, output),
+            Memory::Turned(turned) => turned.forecast.weigh(turned.weights(step), output),
             Memory::Bounded(change) => change.recall(output),
             _ => {}
         }
+    }
+
+    /// What the last deep features weigh in that of `step`, if that is told.
+    pub fn deep_weights(&self, step: usize) -> Option<&[f32]> {
+        if let Memory::Turned(turned) = self { Some(turned.weights(step)) } else { None }
     }
 
     /// Bytes of its buffers.
@@ -136,7 +141,7 @@ impl Memory {
             Memory::Deep { .. } | Memory::Difference { .. } => 0,
             Memory::Taylor { forecast, .. } => forecast.memory_bytes(),
             Memory::Profiled(profiled) => profiled.forecast.memory_bytes(),
-            Memory::Told(told) => told.forecast.memory_bytes(),
+            Memory::Turned(turned) => turned.forecast.memory_bytes(),
             Memory::Bounded(change) => change.memory_bytes(),
         }
     }

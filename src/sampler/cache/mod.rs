@@ -9,7 +9,7 @@ mod turns;
 pub(super) use forecast::Forecast;
 pub(super) use memory::{Memory, Turn};
 pub use profile::{MAX_LEVELS, Profile};
-pub use turns::Turns;
+pub use turns::{Turns, Weights};
 
 use super::{MAX_STEPS, SchedulerError};
 
@@ -27,8 +27,7 @@ pub enum Cache {
     /// After TeaCache (Liu et al. 2025): the last answer is reused until the relative changes of the model's input add up to
     /// `threshold`. The last step asks. For a model with a [`Profile`]: the last answers are continued until the profile's costs do.
     Bounded { threshold: f32 },
-    /// The model's own [`Turns`]: shallow steps take the line through the last two deep features, and those that compute nothing the parabola
-    /// through the last three answers.
+    /// The model's own [`Turns`].
     Turns,
 }
 
