@@ -41,9 +41,9 @@ impl Products {
             let variance = variance(&centered[target], lost.len());
             for first in 0..=target {
                 let weighed: Vec<f32> = centered[first].iter().zip(&variance).map(|(x, weight)| x * weight).collect();
-                for second in 0..=target {
-                    let at = (target * self.steps + first) * self.steps + second;
-                    self.logits[at] += product(&weighed, &centered[second]);
+                let row = &mut self.logits[(target * self.steps + first) * self.steps..];
+                for (sum, other) in row.iter_mut().zip(&centered[..=target]) {
+                    *sum += product(&weighed, other);
                 }
             }
         }
