@@ -1,0 +1,36 @@
+//! Why a model was not quantized.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Names the file, and the node or tensor.
+#[derive(Debug)]
+pub enum QuantizeError {
+    /// The file could not be read, or written.
+    File { file: PathBuf, error: io::Error },
+    /// The model is none that can be quantized.
+    Model { file: PathBuf, reason: String },
+    /// The calibration doesn't fit the model, or says nothing.
+    Calibration { file: PathBuf, reason: String },
+}
+
+impl QuantizeError {
+    /// Whether what was given is at fault, not the machine.
+    pub fn is_refusal(&self) -> bool {
+        !matches!(self, QuantizeError::File { error, .. } if error.kind() != io::ErrorKind::NotFound)
+    }
+}
+
+impl fmt::Display for QuantizeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            QuantizeError::File { file, error } => write!(f, "{}: {error}", file.display()),
+            QuantizeError::Model { file, reason } | QuantizeError::Calibration { file, reason } => {
+                write!(f, "{}: {reason}", file.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for QuantizeError {}

@@ -1,0 +1,155 @@
+//! Nodes that multiply activations with constant weights.
+
+use super::constant::{Constants, Matrix};
+use tract_onnx::pb;
+
+/// How a convolution walks over its input. Two axes, rows first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    pub kernel: [usize; 2],
+    pub stride: [usize; 2],
+    pub dilation: [usize; 2],
+    /// Above and left.
+    pub before: [usize; 2],
+    pub groups: usize,
+}
+
+/// What a layer's weights multiply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Product {
+    /// Patches of an image [1, C, H, W].
+    Patches(Window),
+    /// The last axis.
+    Rows {
+        /// The file has the weights as [inputs, outputs].
+        transposed: bool,
+    },
+}
+
+/// A layer that can run in int8.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Layer {
+    /// Index of its node.
+    pub node: usize,
+    pub name: String,
+    pub operator: String,
+    pub product: Product,
+    /// Name of the activations that it reads.
+    pub input: String,
+    pub output: String,
+    /// Shape of the weights in the file.
+    pub shape: Vec<usize>,
+    /// A row an output: of a convolution its inputs' channels, kernel rows and columns, in this order.
+    pub weights: Matrix,
+    pub bias: Option<Vec<f32>>,
+}
+
+impl Layer {
+    /// The layer that `node` is: `None` for other operators, and the reason where it stays in float.
+    pub(super) fn read(node: &pb::NodeProto, index: usize, constants: &Constants<'_>) -> Option<Result<Self, String>> {
+        let operator = node.op_type.as_str();
+        matches!(operator, "Conv" | "Gemm" | "MatMul" | "ConvTranspose").then(|| match operator {
+            "Conv" => Self::conv(node, index, constants),
+            "ConvTranspose" => Err("transposed convolutions stay in float".into()),
+            _ => Self::rows(node, index, constants),
+        })
+    }
+
+    fn conv(node: &pb::NodeProto, index: usize, constants: &Constants<'_>) -> Result<Self, String> {
+        let weights = weights(node, constants)?;
+        let [outputs, inputs, rows, columns] = weights.shape[..] else {
+            return Err(format!("weights of shape {:?}: two axes are quantized", weights.shape));
+        };
+        if attribute(node, "auto_pad").is_some_and(|pad| !pad.s.is_empty() && pad.s != b"NOTSET") {
+            return Err("auto_pad: export it with explicit pads".into());
+        }
+        let pair = |name: &str, default: usize| match attribute(node, name).map(|attribute| &attribute.ints[..]) {
+            None | Some([]) => Ok([default; 2]),
+            Some([rows, columns, ..]) if *rows >= 0 && *columns >= 0 => Ok([*rows as usize, *columns as usize]),
+            Some(found) => Err(format!("{name} {found:?}")),
+        };
+        let groups = attribute(node, "group").map_or(1, |group| group.i);
+        let groups = usize::try_from(groups).ok().filter(|groups| *groups > 0 && outputs % groups == 0);
+        let window = Window {
+            kernel: [rows, columns],
+            stride: pair("strides", 1)?.map(|stride| stride.max(1)),
+            dilation: pair("dilations", 1)?.map(|dilation| dilation.max(1)),
+            before: pair("pads", 0)?,
+            groups: groups.ok_or("group doesn't divide the outputs")?,
+        };
+        let matrix = Matrix { columns: inputs * rows * columns, values: weights.values };
+        Self::new(node, index, Product::Patches(window), weights.shape, matrix, constants, outputs)
+    }
+
+    fn rows(node: &pb::NodeProto, index: usize, constants: &Constants<'_>) -> Result<Self, String> {
+        let weights = weights(node, constants)?;
+        if weights.shape.len() != 2 {
+            return Err(format!("weights of shape {:?}: matrices are quantized", weights.shape));
+        }
+        let number = |name: &str, default: f32| attribute(node, name).map_or(default, |attribute| attribute.f);
+        let flag = |name: &str| attribute(node, name).is_some_and(|attribute| attribute.i != 0);
+        if number("alpha", 1.0) != 1.0 || number("beta", 1.0) != 1.0 || flag("transA") {
+            return Err("alpha, beta or transA".into());
+        }
+        let transposed = !flag("transB");
+        let shape = weights.shape.clone();
+        let matrix = if transposed { weights.transposed() } else { weights };
+        let (outputs, columns) = (matrix.shape[0], matrix.shape[1]);
+        let matrix = Matrix { columns, values: matrix.values };
+        Self::new(node, index, Product::Rows { transposed }, shape, matrix, constants, outputs)
+    }
+
+    fn new(
+        node: &pb::NodeProto,
+        index: usize,
+        product: Product,
+        shape: Vec<usize>,
+        weights: Matrix,
+        constants: &Constants<'_>,
+        outputs: usize,
+    ) -> Result<Self, String> {
+        if weights.values.is_empty() {
+            return Err("no weights".into());
+        }
+        if !weights.values.iter().all(|weight| weight.is_finite()) {
+            return Err("weights that are not finite".into());
+        }
+        let bias = match node.input.get(2).filter(|name| !name.is_empty()) {
+            None => None,
+            Some(name) => {
+                let bias = constants.floats(name).filter(|bias| bias.values.len() == outputs);
+                Some(bias.ok_or_else(|| format!("bias {name:?} is computed, or not one number for each output"))?.values)
+            }
+        };
+        let (Some(input), Some(output)) = (node.input.first(), node.output.first()) else {
+            return Err("no input or output".into());
+        };
+        if constants.floats(input).is_some() {
+            return Err("constant activations".into());
+        }
+        Ok(Layer {
+            node: index,
+            name: node.name.clone(),
+            operator: node.op_type.clone(),
+            product,
+            input: input.clone(),
+            output: output.clone(),
+            shape,
+            weights,
+            bias,
+        })
+    }
+
+    pub fn outputs(&self) -> usize {
+        self.weights.rows().len()
+    }
+}
+
+fn weights(node: &pb::NodeProto, constants: &Constants<'_>) -> Result<super::constant::Constant, String> {
+    let name = node.input.get(1).ok_or("no weights")?;
+    constants.floats(name).ok_or_else(|| format!("weights {name:?} are computed, or no floats"))
+}
+
+fn attribute<'a>(node: &'a pb::NodeProto, name: &str) -> Option<&'a pb::AttributeProto> {
+    node.attribute.iter().find(|attribute| attribute.name == name)
+}

@@ -1,0 +1,209 @@
+//! The quantized model as standard QDQ ONNX, as onnxruntime reads it: each quantized layer between DequantizeLinear nodes, weights in int8 by output,
+//! biases in int32.
+
+use crate::QuantizeError;
+use crate::network::{Layer, Network, Product};
+use crate::range::Scale;
+use crate::rounding::Rounded;
+use prost::Message;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::Write;
+use std::path::Path;
+use tract_onnx::pb;
+use tract_onnx::pb::tensor_proto::DataType;
+
+/// Bits beyond which a bias is not written: sums have to fit beside it.
+const BIAS_LIMIT: f64 = (1u32 << 30) as f64;
+
+/// Everything that the float model becomes.
+#[derive(Debug)]
+pub struct Quantized<'a> {
+    pub layers: Vec<(&'a Layer, Rounded)>,
+    /// Of each tensor that is stored in 8 bits, by name.
+    pub scales: BTreeMap<String, Scale>,
+    /// Tensors among them that every reader gets in 8 bits, not the quantized layers alone: outputs of layers.
+    pub stored: HashSet<String>,
+    /// What stands in the file's metadata.
+    pub provenance: Vec<(String, String)>,
+}
+
+impl Quantized<'_> {
+    /// The model file.
+    pub fn bytes(&self, network: &Network) -> Vec<u8> {
+        let mut graph = network.graph.clone();
+        let mut nodes = std::mem::take(&mut graph.node);
+        for (layer, rounded) in &self.layers {
+            self.put_layer(&mut graph, &mut nodes[layer.node], layer, rounded);
+        }
+        // Tensors that are stored in 8 bits get another name where they are made.
+        for node in &mut nodes {
+            for output in node.output.iter_mut().filter(|output| self.stored.contains(*output)) {
+                *output = format!("{output}_float");
+            }
+        }
+        for (name, scale) in &self.scales {
+            let is_stored = self.stored.contains(name);
+            let (from, to) = match is_stored {
+                true => (format!("{name}_float"), name.clone()),
+                false => (name.clone(), dequantized(name)),
+            };
+            let (of, zero) = (format!("{name}_scale"), format!("{name}_zero_point"));
+            graph.initializer.push(floats(&of, &[], &[scale.scale]));
+            graph.initializer.push(bytes(&zero, DataType::Uint8, &[], vec![scale.zero_point]));
+            let cells = format!("{name}_quantized");
+            nodes.push(node("QuantizeLinear", &[&from, &of, &zero], &cells, None));
+            nodes.push(node("DequantizeLinear", &[&cells, &of, &zero], &to, None));
+        }
+        graph.node = sorted(nodes, &graph);
+        drop_unread(&mut graph);
+        let mut model = pb::ModelProto { graph: Some(graph), ..network.model.clone() };
+        model.metadata_props.extend(
+            self.provenance.iter().map(|(key, value)| pb::StringStringEntryProto { key: key.clone(), value: value.clone() }),
+        );
+        model.encode_to_vec()
+    }
+
+    fn put_layer(&self, graph: &mut pb::GraphProto, node: &mut pb::NodeProto, layer: &Layer, rounded: &Rounded) {
+        let name = format!("{}_weights", layer.output);
+        let (cells, axis) = match layer.product {
+            Product::Rows { transposed: true } => (transposed(&rounded.cells, rounded.columns), 1),
+            _ => (rounded.cells.clone(), 0),
+        };
+        let outputs = rounded.scales.len();
+        let (scale, zero) = (format!("{name}_scale"), format!("{name}_zero_point"));
+        let shape: Vec<i64> = layer.shape.iter().map(|&side| side as i64).collect();
+        graph.initializer.push(bytes(&name, DataType::Int8, &shape, cells.iter().map(|&cell| cell as u8).collect()));
+        graph.initializer.push(floats(&scale, &[outputs as i64], &rounded.scales));
+        graph.initializer.push(bytes(&zero, DataType::Int8, &[outputs as i64], vec![0; outputs]));
+        let weights = dequantized(&name);
+        graph.node.push(self::node("DequantizeLinear", &[&name, &scale, &zero], &weights, Some(axis)));
+        node.input.resize(2, String::new());
+        node.input[1] = weights;
+        if !self.stored.contains(&layer.input) {
+            node.input[0] = dequantized(&layer.input);
+        }
+        if let Some(bias) = self.put_bias(graph, layer, rounded) {
+            node.input.push(bias);
+        }
+    }
+
+    /// The bias in whole sums of the layer. MatMul has none: what would be added there is left away.
+    fn put_bias(&self, graph: &mut pb::GraphProto, layer: &Layer, rounded: &Rounded) -> Option<String> {
+        let input = self.scales.get(&layer.input).filter(|_| layer.operator != "MatMul")?;
+        let values: Vec<f32> = match &layer.bias {
+            Some(bias) => bias.iter().zip(&rounded.bias).map(|(bias, more)| bias + more).collect(),
+            None => rounded.bias.clone(),
+        };
+        let name = format!("{}_bias", layer.output);
+        let scales: Vec<f32> = rounded.scales.iter().map(|scale| scale * input.scale).collect();
+        let sums = values.iter().zip(&scales).map(|(&value, &scale)| {
+            (value as f64 / scale as f64).round_ties_even().clamp(-BIAS_LIMIT, BIAS_LIMIT) as i32
+        });
+        let raw: Vec<u8> = sums.flat_map(i32::to_le_bytes).collect();
+        let (scale, zero, outputs) = (format!("{name}_scale"), format!("{name}_zero_point"), scales.len());
+        graph.initializer.push(bytes(&name, DataType::Int32, &[outputs as i64], raw));
+        graph.initializer.push(floats(&scale, &[outputs as i64], &scales));
+        graph.initializer.push(bytes(&zero, DataType::Int32, &[outputs as i64], vec![0; 4 * outputs]));
+        let bias = dequantized(&name);
+        graph.node.push(node("DequantizeLinear", &[&name, &scale, &zero], &bias, Some(0)));
+        Some(bias)
+    }
+}
+
+fn dequantized(name: &str) -> String {
+    format!("{name}_dequantized")
+}
+
+fn node(operator: &str, inputs: &[&str], output: &str, axis: Option<i64>) -> pb::NodeProto {
+    let attribute = axis.map(|axis| pb::AttributeProto {
+        name: "axis".into(),
+        i: axis,
+        r#type: pb::attribute_proto::AttributeType::Int as i32,
+        ..Default::default()
+    });
+    pb::NodeProto {
+        name: output.to_owned(),
+        op_type: operator.into(),
+        input: inputs.iter().map(|&input| input.to_owned()).collect(),
+        output: vec![output.to_owned()],
+        attribute: attribute.into_iter().collect(),
+        ..Default::default()
+    }
+}
+
+fn bytes(name: &str, kind: DataType, shape: &[i64], raw_data: Vec<u8>) -> pb::TensorProto {
+    pb::TensorProto {
+        name: name.to_owned(),
+        data_type: kind as i32,
+        dims: shape.to_vec(),
+        raw_data,
+        ..Default::default()
+    }
+}
+
+fn floats(name: &str, shape: &[i64], values: &[f32]) -> pb::TensorProto {
+    bytes(name, DataType::Float, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+}
+
+fn transposed(cells: &[i8], columns: usize) -> Vec<i8> {
+    let rows = cells.len() / columns;
+    (0..columns).flat_map(|column| (0..rows).map(move |row| cells[row * columns + column])).collect()
+}
+
+/// ONNX wants each node behind those that it reads: `nodes`, and those that already stand in `graph`.
+fn sorted(mut nodes: Vec<pb::NodeProto>, graph: &pb::GraphProto) -> Vec<pb::NodeProto> {
+    let mut all = graph.node.clone();
+    all.append(&mut nodes);
+    let maker: HashMap<&str, usize> =
+        all.iter().enumerate().flat_map(|(index, node)| node.output.iter().map(move |name| (name.as_str(), index))).collect();
+    let (mut order, mut seen, mut stack) = (Vec::with_capacity(all.len()), vec![false; all.len()], Vec::new());
+    for root in 0..all.len() {
+        stack.push((root, false));
+        while let Some((index, is_done)) = stack.pop() {
+            if is_done {
+                order.push(index);
+            } else if !std::mem::replace(&mut seen[index], true) {
+                stack.push((index, true));
+                stack.extend(all[index].input.iter().filter_map(|name| maker.get(name.as_str())).map(|&made| (made, false)));
+            }
+        }
+    }
+    order.into_iter().map(|index| all[index].clone()).collect()
+}
+
+/// Float weights that no node reads any more, and nodes that only made them.
+fn drop_unread(graph: &mut pb::GraphProto) {
+    loop {
+        let read: HashSet<&str> = graph
+            .node
+            .iter()
+            .flat_map(|node| &node.input)
+            .chain(graph.output.iter().map(|output| &output.name))
+            .map(String::as_str)
+            .collect();
+        let is_read = |name: &String| read.contains(name.as_str());
+        let nodes: Vec<bool> = graph.node.iter().map(|node| node.output.iter().any(is_read)).collect();
+        let tensors: Vec<bool> = graph.initializer.iter().map(|tensor| is_read(&tensor.name)).collect();
+        let is_done = nodes.iter().chain(&tensors).all(|kept| *kept);
+        let (mut nodes, mut tensors) = (nodes.into_iter(), tensors.into_iter());
+        graph.node.retain(|_| nodes.next().unwrap_or(true));
+        graph.initializer.retain(|_| tensors.next().unwrap_or(true));
+        if is_done {
+            graph.value_info.clear();
+            return;
+        }
+    }
+}
+
+/// Writes `bytes` to `file` whole or not at all.
+///
+/// # Errors
+/// [`QuantizeError::File`].
+pub fn whole(file: &Path, bytes: &[u8]) -> Result<(), QuantizeError> {
+    let failed = |error| QuantizeError::File { file: file.to_owned(), error };
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut part = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    part.write_all(bytes).and_then(|()| part.as_file().sync_all()).map_err(failed)?;
+    part.persist(file).map_err(|error| failed(error.error))?;
+    Ok(())
+}
