@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Names the file, and the node or tensor.
 #[derive(Debug)]
@@ -16,6 +16,12 @@ pub enum QuantizeError {
 }
 
 impl QuantizeError {
+    /// What is wrong with the calibration in `file`, whether `error` names it or not.
+    pub(crate) fn calibration(file: &Path, error: impl fmt::Display) -> Self {
+        let reason = error.to_string().replacen(&format!("{}: ", file.display()), "", 1);
+        QuantizeError::Calibration { file: file.to_owned(), reason }
+    }
+
     /// Whether what was given is at fault, not the machine.
     pub fn is_refusal(&self) -> bool {
         !matches!(self, QuantizeError::File { error, .. } if error.kind() != io::ErrorKind::NotFound)

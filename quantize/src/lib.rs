@@ -8,17 +8,23 @@ mod moments;
 mod network;
 mod observe;
 mod range;
+mod report;
 mod rounding;
 mod samples;
+mod scenes;
+mod sensitive;
 mod sinks;
 mod write;
 
-pub use compare::{Sqnr, compare};
+pub use compare::{Compared, Costs, Sqnr, compare};
 pub use error::QuantizeError;
 pub use network::{Layer, Left, Network};
 pub use range::Scale;
+pub use report::Report;
 pub use rounding::Rounded;
 pub use samples::Samples;
+pub use scenes::Draw;
+pub use sensitive::{relieved, runs as relief_runs};
 pub use write::{Quantized, whole};
 
 use moments::Moments;
@@ -56,9 +62,10 @@ pub fn quantize<'a>(
     settings: Settings,
     mut tick: impl FnMut(),
 ) -> Result<Quantized<'a>, QuantizeError> {
-    let stored = sinks::of(network);
+    let sinks = network.layers.iter().map(|layer| sinks::of(network, layer));
+    let stored: Vec<&str> = sinks.filter(|sink| !sinks::is_output(network, sink)).collect();
     let mut names: Vec<&str> = network.layers.iter().map(|layer| layer.input.as_str()).collect();
-    names.extend(stored.iter().map(String::as_str));
+    names.extend(&stored);
     names.sort_unstable();
     names.dedup();
     let mut observed = Observed::load(network, &names)?;
@@ -68,7 +75,8 @@ pub fn quantize<'a>(
         observed.run(samples, sample, |tensor, values| ranges[tensor].see(values))?;
         tick();
     }
-    let dead: Vec<&str> = names.iter().zip(&ranges).filter(|(_, range)| range.is_empty()).map(|(name, _)| *name).collect();
+    let dead: Vec<&str> =
+        names.iter().zip(&ranges).filter(|(_, range)| range.is_empty()).map(|(name, _)| *name).collect();
     if dead.len() == names.len() {
         let reason = "nothing but zeros flows through the model on these inputs".into();
         return Err(QuantizeError::Calibration { file: samples.source().to_owned(), reason });
@@ -94,17 +102,24 @@ pub fn quantize<'a>(
     }
     let scales: BTreeMap<String, Scale> =
         names.iter().zip(&histograms).map(|(name, histogram)| (name.to_string(), histogram.scale())).collect();
-    let layers = network.layers.iter().zip(&moments).map(|(layer, moments)| {
-        (layer, rounding::round(layer, moments, settings.bits, settings.compensated))
-    });
+    let layers = network
+        .layers
+        .iter()
+        .zip(&moments)
+        .map(|(layer, moments)| (layer, rounding::round(layer, moments, settings.bits, settings.compensated)));
     let provenance = vec![
         ("semrx-quantize".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         ("calibration".to_owned(), format!("{} samples", samples.len())),
         ("weights".to_owned(), format!("{} bits", settings.bits)),
     ];
     let layers = layers.collect();
-    let stored: HashSet<String> = stored.into_iter().collect();
-    Ok(Quantized { layers, scales, stored, provenance })
+    let stored: HashSet<String> = stored.into_iter().map(str::to_owned).collect();
+    let place = |layer: &Layer| {
+        let elements = observed.elements(sinks::of(network, layer))?;
+        Some((layer.output.clone(), elements / layer.outputs() as u64))
+    };
+    let places = network.layers.iter().filter_map(place).collect();
+    Ok(Quantized { layers, scales, stored, sensitive: Vec::new(), places, provenance })
 }
 
 /// Times that [`quantize`] runs the model.

@@ -2,8 +2,10 @@
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use semrx_quantize::{Network, Quantized, QuantizeError, Samples, Settings, Sqnr, compare, quantize, runs, whole};
-use serde_json::json;
+use semrx_quantize::{
+    Draw, Network, QuantizeError, Report, Samples, Settings, compare, quantize, relief_runs, relieved, runs, whole,
+};
+use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,31 +14,61 @@ use std::process::ExitCode;
 /// Runs the model on calibration inputs, chooses scales for what flows through it, and rounds the weights so that each makes good the errors of those
 /// before it. The result is standard ONNX: semrx runs it in int8, and so does onnxruntime.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 110, after_help = "\
+#[command(
+    version,
+    max_term_width = 110,
+    after_help = "\
 Exit codes: 0 done, 1 failed, 2 usage, 3 refused input.
+
+Examples:
   semrx-quantize model.onnx -o model.int8.onnx --calib samples/
-  semrx-quantize model.onnx -o model.int8.onnx --calib inputs.npz --json")]
+  semrx-quantize models/street/restore.onnx -o restore.int8.onnx --bundle models/street --calib maps/ --report restore.html"
+)]
 struct Arguments {
     /// Float ONNX model, operator set 13 or later
     model: PathBuf,
     /// Where the int8 model goes
     #[arg(short, long, value_name = "FILE.onnx")]
     output: PathBuf,
-    /// Calibration: an .npz with an array for each input, or a folder of them
+    /// Calibration: an .npz with an array NAME or in:NAME for each input, or a folder of them; with --bundle a folder of label maps
     #[arg(long, value_name = "DIR|FILE.npz")]
     calib: PathBuf,
-    /// Bits of weights: below 8 they still take a byte each
-    #[arg(long, value_name = "BITS", default_value_t = 8, value_parser = clap::value_parser!(u8).range(2..=8))]
+    /// The bundle that the model belongs to, as its head, restore network or shallow part: it is calibrated on what the receiver gives it while it
+    /// works on the maps, over channels, samplers and noise levels
+    #[arg(long, value_name = "DIR")]
+    bundle: Option<PathBuf>,
+    /// Samples that are drawn from the maps
+    #[arg(long, value_name = "N", default_value_t = 96, requires = "bundle", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    samples: u16,
+    /// Write the samples into a folder, an .npz each: to quantize with another tool on the same inputs
+    #[arg(long, value_name = "DIR", requires = "bundle")]
+    save_samples: Option<PathBuf>,
+    /// Bits of weights: those of 4 bits still take a byte each
+    #[arg(long, value_name = "8|4", default_value_t = 8, value_parser = bits)]
     weights: u8,
-    /// Round weights to nearest
+    /// Kilobytes of 1024 that all quantized layers' weights may take: within them, layers that cost the outputs most for their size stay in float
+    #[arg(long, value_name = "N")]
+    budget_kib: Option<u32>,
+    /// Round weights to nearest, as others do
     #[arg(long)]
     nearest: bool,
-    /// Seed of the places that calibration looks at
+    /// Seed of samples, and of the places that calibration looks at
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Write a page: bits, SQNR, MACs and bytes of each layer, BOPs and arena of the whole
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
+}
+
+fn bits(text: &str) -> Result<u8, String> {
+    match text {
+        "8" => Ok(8),
+        "4" => Ok(4),
+        _ => Err("weights have 8 bits or 4".into()),
+    }
 }
 
 fn main() -> ExitCode {
@@ -52,42 +84,54 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), QuantizeError> {
     let network = Network::read(&arguments.model)?;
-    let samples = Samples::open(&arguments.calib)?;
-    let settings =
-        Settings { bits: arguments.weights, compensated: !arguments.nearest, seed: arguments.seed };
-    let progress = ProgressBar::new((runs(&samples) + samples.len()) as u64);
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} runs, {eta} left");
-    progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let quantized = quantize(&network, &samples, settings, || progress.inc(1))?;
+    let samples = match &arguments.bundle {
+        None => Samples::open(&arguments.calib)?,
+        Some(bundle) => {
+            let draw = Draw { samples: arguments.samples.into(), seed: arguments.seed };
+            let progress = progress("samples", draw.samples);
+            let samples = Samples::of_scenes(&network, bundle, &arguments.calib, draw, || progress.inc(1))?;
+            progress.finish_and_clear();
+            if let Some(folder) = &arguments.save_samples {
+                samples.write(folder)?;
+            }
+            samples
+        }
+    };
+    let settings = Settings { bits: arguments.weights, compensated: !arguments.nearest, seed: arguments.seed };
+    let progress = progress("runs", runs(&samples) + samples.len());
+    let mut quantized = quantize(&network, &samples, settings, || progress.inc(1))?;
+    if let Some(kib) = arguments.budget_kib {
+        progress.inc_length(relief_runs(network.layers.len(), &samples) as u64);
+        let budget = kib as usize * 1024;
+        quantized = relieved(&network, &quantized, &samples, budget, || progress.inc(1))?;
+    }
     let bytes = quantized.bytes(&network);
-    let sqnr = compare(&network, &bytes, &samples, || progress.inc(1))?;
+    let compared = compare(&network, &bytes, &samples, || progress.inc(1))?;
     progress.finish_and_clear();
+    let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let report = Report {
+        network: &network,
+        quantized: &quantized,
+        compared: &compared,
+        samples: samples.len(),
+        bits: arguments.weights,
+        sha256: &sha256,
+    };
+    if let Some(file) = &arguments.report {
+        whole(file, report.html().as_bytes())?;
+    }
     whole(&arguments.output, &bytes)?;
-    report(arguments, &network, &quantized, &sqnr, bytes.len());
+    if arguments.json {
+        println!("{:#}", report.json());
+    } else {
+        print!("{}", report.text());
+    }
     Ok(())
 }
 
-fn report(arguments: &Arguments, network: &Network, quantized: &Quantized<'_>, sqnr: &[Sqnr], bytes: usize) {
-    let before = network.bytes().len();
-    if arguments.json {
-        let layers: Vec<_> = quantized.layers.iter().map(|(layer, rounded)| {
-            json!({"name": layer.name, "operator": layer.operator, "weights": layer.shape, "weights_sqnr_db": rounded.sqnr_db,
-                "input_scale": quantized.scales.get(&layer.input).map(|scale| scale.scale)})
-        }).collect();
-        let left: Vec<_> = network.left.iter().map(|left| json!({"name": left.name, "operator": left.operator, "reason": left.reason})).collect();
-        let outputs: Vec<_> = sqnr.iter().map(|sqnr| json!({"output": sqnr.output, "sqnr_db": sqnr.db})).collect();
-        println!("{:#}", json!({"outputs": outputs, "bytes_before": before, "bytes": bytes, "layers": layers, "left": left}));
-        return;
-    }
-    println!("{:<44} {:<8} {:>20} {:>14}", "layer", "operator", "weights", "weights' SQNR");
-    for (layer, rounded) in &quantized.layers {
-        println!("{:<44} {:<8} {:>20} {:>11.1} dB", layer.name, layer.operator, format!("{:?}", layer.shape), rounded.sqnr_db);
-    }
-    for left in &network.left {
-        println!("{:<44} {:<8} left in float: {}", left.name, left.operator, left.reason);
-    }
-    for sqnr in sqnr {
-        println!("output {}: {:.1} dB on the calibration inputs", sqnr.output, sqnr.db);
-    }
-    println!("{}: {bytes} bytes, {before} before", arguments.output.display());
+fn progress(what: &str, count: usize) -> ProgressBar {
+    let progress = ProgressBar::new(count as u64);
+    let style = ProgressStyle::with_template(&format!("{{wide_bar}} {{pos}}/{{len}} {what}, {{eta}} left"));
+    progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    progress
 }

@@ -62,8 +62,11 @@ impl Moments {
             return weights.iter().zip(&self.diagonal).map(|(weight, diagonal)| weight * weight * diagonal).sum();
         }
         let mut power = 0.0;
-        for (row, products) in self.products.chunks_exact(self.columns).enumerate().filter(|(row, _)| weights[*row] != 0.0) {
-            let below: f64 = products[..row].iter().zip(weights).map(|(&product, weight)| product as f64 * weight).sum();
+        for (row, products) in
+            self.products.chunks_exact(self.columns).enumerate().filter(|(row, _)| weights[*row] != 0.0)
+        {
+            let below: f64 =
+                products[..row].iter().zip(weights).map(|(&product, weight)| product as f64 * weight).sum();
             power += weights[row] * (2.0 * below + weights[row] * products[row] as f64);
         }
         power.max(0.0)

@@ -1,12 +1,12 @@
 //! Runs a model on calibration inputs, and shows what flows through it.
 
+use crate::QuantizeError;
 use crate::network::Network;
 use crate::samples::Samples;
-use crate::QuantizeError;
 use prost::Message;
 use semrx::engine::kernel::Isa;
 use semrx::engine::plan::Machine;
-use semrx::engine::{Bound, Planned};
+use semrx::engine::{Bound, Macs, Planned};
 use std::path::{Path, PathBuf};
 use tract_onnx::pb;
 use tract_onnx::pb::tensor_proto::DataType;
@@ -51,9 +51,8 @@ impl Observed {
         // The bits are those of every other machine: see docs/engine.md.
         let machine = Machine::one_thread(Isa::best());
         let refuse = |reason: String| QuantizeError::Model { file: file.to_owned(), reason };
-        let planned = Planned::from_bytes(file, bytes, &machine, &Bound::default()).map_err(|error| {
-            refuse(error.to_string().replacen(&format!("{}: ", file.display()), "", 1))
-        })?;
+        let planned = Planned::from_bytes(file, bytes, &machine, &Bound::default())
+            .map_err(|error| refuse(error.to_string().replacen(&format!("{}: ", file.display()), "", 1)))?;
         let plan = planned.plan();
         let place = |name: &&str| {
             let output = plan.outputs().iter().position(|port| port.name == **name).map(Place::Output);
@@ -70,6 +69,17 @@ impl Observed {
             Place::Input(input) => &self.planned.plan().inputs()[input].shape,
             Place::Output(output) => &self.planned.plan().outputs()[output].shape,
         }
+    }
+
+    /// Elements of the tensor `name`, if it is among the model's outputs or was asked for.
+    pub fn elements(&self, name: &str) -> Option<u64> {
+        let port = self.planned.plan().outputs().iter().find(|port| port.name == name)?;
+        Some(port.shape.iter().map(|&side| side as u64).product())
+    }
+
+    /// Multiply-accumulates of a run, and bytes of the arena.
+    pub fn costs(&self) -> (Macs, usize) {
+        (self.planned.macs(), self.planned.plan().arena_bytes())
     }
 
     /// Runs sample `index`, and shows `see` each tensor, with its number in the order they were asked for.
@@ -89,13 +99,16 @@ impl Observed {
         for (index, bytes) in inputs.iter().enumerate() {
             self.planned.plan_mut().input_bytes_mut(index).copy_from_slice(bytes);
         }
-        self.planned.run().map_err(|error| QuantizeError::Model { file: self.file.clone(), reason: error.to_string() })?;
+        self.planned
+            .run()
+            .map_err(|error| QuantizeError::Model { file: self.file.clone(), reason: error.to_string() })?;
         for (number, place) in self.places.iter().enumerate() {
             let copied: Vec<f32>;
             let values = match *place {
                 Place::Output(output) => self.planned.plan().output(output),
                 Place::Input(input) => {
-                    copied = inputs[input].chunks_exact(4).map(|b| f32::from_ne_bytes([b[0], b[1], b[2], b[3]])).collect();
+                    copied =
+                        inputs[input].chunks_exact(4).map(|b| f32::from_ne_bytes([b[0], b[1], b[2], b[3]])).collect();
                     &copied
                 }
             };

@@ -53,7 +53,8 @@ pub fn round(layer: &Layer, moments: &[Moments], bits: u8, compensated: bool) ->
             rounded.scales[output] = scale;
             let off: Vec<f64> =
                 row.iter().zip(cells.iter()).map(|(&weight, &cell)| (weight - scale * cell as f32) as f64).collect();
-            rounded.bias[output] = off.iter().enumerate().map(|(column, off)| off * moments.mean(column)).sum::<f64>() as f32;
+            rounded.bias[output] =
+                off.iter().enumerate().map(|(column, off)| off * moments.mean(column)).sum::<f64>() as f32;
             let row: Vec<f64> = row.iter().map(|&weight| weight as f64).collect();
             power += moments.power(&row);
             error += moments.power(&off);

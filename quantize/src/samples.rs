@@ -1,19 +1,30 @@
-//! Calibration inputs: one `.npz` is one sample, with an array for each input of the model.
+//! Calibration inputs, with an array for each input of the model.
 
 use crate::QuantizeError;
 use semrx::engine::Arrays;
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Files in the order of their names, read when their turn comes.
+/// Most bytes of samples that are held in memory.
+const MAX_HELD: usize = 1 << 30;
+
+/// Samples in order.
 #[derive(Debug, Clone)]
 pub struct Samples {
     source: PathBuf,
-    files: Vec<PathBuf>,
+    kept: Kept,
+}
+
+#[derive(Debug, Clone)]
+enum Kept {
+    /// One `.npz` a sample, read when its turn comes.
+    Files(Vec<PathBuf>),
+    Held(Vec<Arrays>),
 }
 
 impl Samples {
-    /// Of one `.npz`, or of all in a folder.
+    /// Of one `.npz`, or of all in a folder, in the order of their names.
     ///
     /// # Errors
     /// [`QuantizeError::Calibration`] when there is none.
@@ -27,10 +38,51 @@ impl Samples {
             files.sort();
         }
         if files.is_empty() {
-            let reason = "holds no .npz: one for each sample, with an array for each input of the model".into();
+            let reason = "holds no .npz: one for each sample, with an array for each input of the model; for a folder of label maps, name the bundle that the model belongs to with --bundle".into();
             return Err(QuantizeError::Calibration { file: source.to_owned(), reason });
         }
-        Ok(Samples { source: source.to_owned(), files })
+        Ok(Samples { source: source.to_owned(), kept: Kept::Files(files) })
+    }
+
+    /// Those that were made from `source`.
+    ///
+    /// # Errors
+    /// [`QuantizeError::Calibration`] when there are none, or more than a GiB.
+    pub(crate) fn held(source: &Path, samples: Vec<Arrays>) -> Result<Self, QuantizeError> {
+        let refuse = |reason: &str| QuantizeError::Calibration { file: source.to_owned(), reason: reason.into() };
+        let values =
+            |arrays: &Arrays| arrays.names().filter_map(|name| arrays.floats(name)).map(size_of_val).sum::<usize>();
+        if samples.is_empty() {
+            return Err(refuse("gives no sample"));
+        }
+        if samples.iter().map(values).sum::<usize>() > MAX_HELD {
+            return Err(refuse("gives samples of more than 1 GiB: ask for fewer with --samples"));
+        }
+        Ok(Samples { source: source.to_owned(), kept: Kept::Held(samples) })
+    }
+
+    /// So many of them at most, evenly.
+    pub(crate) fn spread(&self, most: usize) -> Self {
+        let count = self.len().min(most);
+        let chosen = (0..count).map(|index| index * self.len() / count.max(1));
+        let kept = match &self.kept {
+            Kept::Files(files) => Kept::Files(chosen.map(|index| files[index].clone()).collect()),
+            Kept::Held(samples) => Kept::Held(chosen.map(|index| samples[index].clone()).collect()),
+        };
+        Samples { source: self.source.clone(), kept }
+    }
+
+    /// Writes them into `folder`, which is made if it is missing: one `.npz` a sample, as [`Samples::open`] reads them.
+    ///
+    /// # Errors
+    /// [`QuantizeError`] names the file.
+    pub fn write(&self, folder: &Path) -> Result<(), QuantizeError> {
+        fs::create_dir_all(folder).map_err(|error| QuantizeError::File { file: folder.to_owned(), error })?;
+        for index in 0..self.len() {
+            let file = folder.join(format!("{index:04}.npz"));
+            self.read(index)?.write(&file).map_err(|error| QuantizeError::calibration(&file, error))?;
+        }
+        Ok(())
     }
 
     pub fn source(&self) -> &Path {
@@ -38,23 +90,31 @@ impl Samples {
     }
 
     pub fn len(&self) -> usize {
-        self.files.len()
+        match &self.kept {
+            Kept::Files(files) => files.len(),
+            Kept::Held(samples) => samples.len(),
+        }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.files.is_empty()
+        self.len() == 0
     }
 
     /// # Errors
     /// [`QuantizeError::Calibration`] names the file and the array.
-    pub fn read(&self, index: usize) -> Result<Arrays, QuantizeError> {
-        let file = &self.files[index];
-        let calibration =
-            |reason: String| QuantizeError::Calibration { file: file.clone(), reason: reason.replacen(&format!("{}: ", file.display()), "", 1) };
-        Arrays::read(file).map_err(|error| calibration(error.to_string()))
+    pub fn read(&self, index: usize) -> Result<Cow<'_, Arrays>, QuantizeError> {
+        let file = match &self.kept {
+            Kept::Held(samples) => return Ok(Cow::Borrowed(&samples[index])),
+            Kept::Files(files) => &files[index],
+        };
+        Arrays::read(file).map(Cow::Owned).map_err(|error| QuantizeError::calibration(file, error))
     }
 
+    /// Where sample `index` comes from.
     pub fn file(&self, index: usize) -> &Path {
-        &self.files[index]
+        match &self.kept {
+            Kept::Files(files) => &files[index],
+            Kept::Held(_) => &self.source,
+        }
     }
 }

@@ -2,9 +2,10 @@
 //! biases in int32.
 
 use crate::QuantizeError;
-use crate::network::{Layer, Network, Product};
+use crate::network::{Layer, Left, Network, Product};
 use crate::range::Scale;
 use crate::rounding::Rounded;
+use crate::sinks;
 use prost::Message;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Write;
@@ -23,11 +24,34 @@ pub struct Quantized<'a> {
     pub scales: BTreeMap<String, Scale>,
     /// Tensors among them that every reader gets in 8 bits, not the quantized layers alone: outputs of layers.
     pub stored: HashSet<String>,
+    /// Layers that could be quantized, and are not.
+    pub sensitive: Vec<Left>,
+    /// Of each layer, by its output: how often a run multiplies by its weights.
+    pub places: BTreeMap<String, u64>,
     /// What stands in the file's metadata.
     pub provenance: Vec<(String, String)>,
 }
 
-impl Quantized<'_> {
+impl<'a> Quantized<'a> {
+    /// The same with the layers that `keep` says by their number; the others in float.
+    pub fn only(&self, network: &Network, keep: impl Fn(usize) -> bool) -> Quantized<'a> {
+        let layers: Vec<_> =
+            self.layers.iter().enumerate().filter(|(index, _)| keep(*index)).map(|(_, layer)| layer.clone()).collect();
+        let sinks: HashSet<&str> = layers.iter().map(|(layer, _)| sinks::of(network, layer)).collect();
+        let inputs: HashSet<&str> = layers.iter().map(|(layer, _)| layer.input.as_str()).collect();
+        let stored = self.stored.iter().filter(|name| sinks.contains(name.as_str())).cloned().collect();
+        let is_used = |name: &str| sinks.contains(name) || inputs.contains(name);
+        let scales = self.scales.iter().filter(|(name, _)| is_used(name));
+        Quantized {
+            layers,
+            scales: scales.map(|(name, scale)| (name.clone(), *scale)).collect(),
+            stored,
+            sensitive: self.sensitive.clone(),
+            places: self.places.clone(),
+            provenance: self.provenance.clone(),
+        }
+    }
+
     /// The model file.
     pub fn bytes(&self, network: &Network) -> Vec<u8> {
         let mut graph = network.graph.clone();
@@ -58,7 +82,9 @@ impl Quantized<'_> {
         drop_unread(&mut graph);
         let mut model = pb::ModelProto { graph: Some(graph), ..network.model.clone() };
         model.metadata_props.extend(
-            self.provenance.iter().map(|(key, value)| pb::StringStringEntryProto { key: key.clone(), value: value.clone() }),
+            self.provenance
+                .iter()
+                .map(|(key, value)| pb::StringStringEntryProto { key: key.clone(), value: value.clone() }),
         );
         model.encode_to_vec()
     }
@@ -154,8 +180,11 @@ fn transposed(cells: &[i8], columns: usize) -> Vec<i8> {
 fn sorted(mut nodes: Vec<pb::NodeProto>, graph: &pb::GraphProto) -> Vec<pb::NodeProto> {
     let mut all = graph.node.clone();
     all.append(&mut nodes);
-    let maker: HashMap<&str, usize> =
-        all.iter().enumerate().flat_map(|(index, node)| node.output.iter().map(move |name| (name.as_str(), index))).collect();
+    let maker: HashMap<&str, usize> = all
+        .iter()
+        .enumerate()
+        .flat_map(|(index, node)| node.output.iter().map(move |name| (name.as_str(), index)))
+        .collect();
     let (mut order, mut seen, mut stack) = (Vec::with_capacity(all.len()), vec![false; all.len()], Vec::new());
     for root in 0..all.len() {
         stack.push((root, false));
@@ -164,7 +193,9 @@ fn sorted(mut nodes: Vec<pb::NodeProto>, graph: &pb::GraphProto) -> Vec<pb::Node
                 order.push(index);
             } else if !std::mem::replace(&mut seen[index], true) {
                 stack.push((index, true));
-                stack.extend(all[index].input.iter().filter_map(|name| maker.get(name.as_str())).map(|&made| (made, false)));
+                stack.extend(
+                    all[index].input.iter().filter_map(|name| maker.get(name.as_str())).map(|&made| (made, false)),
+                );
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::EvaluationError;
 use super::fitting::{Products, Seen};
 use crate::bundle::Bundle;
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineError};
 use crate::noise::Noise;
 use crate::receiver::{Config, Mode, Receiver, Spent, Watched};
 use crate::sampler::{Broken, Cache, Learned, Profile, Turns};
@@ -214,7 +214,7 @@ impl Samples<'_> {
                 seen.logits.push(step.logits.to_vec());
                 seen.deep.push(step.deep.to_vec());
             };
-            receiver.sample_watched(scene, index as u32, &mut watch).map_err(broken)?;
+            receiver.sample_watched(scene, index as u32, &mut watch)?;
             products.add(&seen, scene.known());
             self.without.push(receiver.refined().map_or(Vec::new(), |refined| refined.cells.to_vec()));
             (self.tick)();
@@ -229,7 +229,7 @@ impl Samples<'_> {
         let mut receiver = Receiver::open(&bundle, config, Default::default(), self.engine)?;
         let mut cached = Cached::default();
         for (index, scene) in self.scenes.iter().enumerate() {
-            let taken = receiver.sample(scene, index as u32).map_err(broken)?;
+            let taken = receiver.sample(scene, index as u32)?;
             let cells = receiver.refined().map_or(&[][..], |refined| refined.cells);
             match self.without.get(index) {
                 Some(without) => cached.add(receiver.spent(taken), cells, without, scene.known()),
@@ -246,9 +246,11 @@ pub fn calibration_samples(scenes: usize, steps: u16) -> usize {
     scenes * (steps as usize + TRIES)
 }
 
-fn broken(broken: Broken<crate::engine::EngineError>) -> EvaluationError {
-    match broken {
-        Broken::NotFinite { step } => EvaluationError::NotFinite { step },
-        Broken::Model { error, .. } | Broken::Check(error) => EvaluationError::Engine(error),
+impl From<Broken<EngineError>> for EvaluationError {
+    fn from(broken: Broken<EngineError>) -> Self {
+        match broken {
+            Broken::NotFinite { step } => EvaluationError::NotFinite { step },
+            Broken::Model { error, .. } | Broken::Check(error) => EvaluationError::Engine(error),
+        }
     }
 }

@@ -354,6 +354,17 @@ impl Receiver {
         Ok(refiner.taken())
     }
 
+    /// What the head would be given after a [`sample`](Receiver::sample), by the names of its inputs: the scene that was received, or the refined one
+    /// where there is one.
+    pub fn head_inputs(&self, refined: bool) -> [(&'static str, &[f32]); 5] {
+        let inputs = match &self.refiner {
+            Some(refiner) if refined => self.condition.refined_inputs(refiner.posterior()),
+            _ => self.condition.inputs(),
+        };
+        let mut values = inputs.into_iter();
+        condition::NAMES.map(|name| (name, values.next().unwrap_or_default()))
+    }
+
     /// Multiply-accumulates of a [`sample`](Receiver::sample).
     pub fn spent(&self, taken: Taken) -> Spent {
         self.refiner.as_ref().map_or(Spent::default(), |refiner| refiner.spent(taken))

@@ -91,9 +91,7 @@ fn floats(tensor: &pb::TensorProto) -> Option<Constant> {
         DataType::Float16 if raw.is_empty() => {
             tensor.int32_data.iter().map(|&bits| half::f16::from_bits(bits as u16).to_f32()).collect()
         }
-        DataType::Float16 => {
-            raw.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
-        }
+        DataType::Float16 => raw.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
         _ => return None,
     };
     (values.len() == count).then_some(Constant { shape, values })

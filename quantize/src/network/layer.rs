@@ -118,7 +118,9 @@ impl Layer {
             None => None,
             Some(name) => {
                 let bias = constants.floats(name).filter(|bias| bias.values.len() == outputs);
-                Some(bias.ok_or_else(|| format!("bias {name:?} is computed, or not one number for each output"))?.values)
+                Some(
+                    bias.ok_or_else(|| format!("bias {name:?} is computed, or not one number for each output"))?.values,
+                )
             }
         };
         let (Some(input), Some(output)) = (node.input.first(), node.output.first()) else {

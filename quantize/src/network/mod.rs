@@ -7,7 +7,6 @@ pub use layer::{Layer, Product, Window};
 
 use crate::QuantizeError;
 use constant::Constants;
-pub use constant::Matrix;
 use prost::Message;
 use semrx::files;
 use std::path::{Path, PathBuf};
@@ -57,7 +56,8 @@ impl Network {
         let refuse = |reason: String| QuantizeError::Model { file: file.to_owned(), reason };
         let bytes =
             files::read(file, MAX_BYTES).map_err(|error| QuantizeError::File { file: file.to_owned(), error })?;
-        let mut model = pb::ModelProto::decode(&bytes[..]).map_err(|error| refuse(format!("is no ONNX file: {error}")))?;
+        let mut model =
+            pb::ModelProto::decode(&bytes[..]).map_err(|error| refuse(format!("is no ONNX file: {error}")))?;
         let graph = model.graph.take().ok_or_else(|| refuse("holds no graph".into()))?;
         let opset = model.opset_import.iter().find(|set| set.domain.is_empty() || set.domain == "ai.onnx");
         let opset = opset.map_or(0, |set| set.version);
@@ -88,6 +88,18 @@ impl Network {
             return Err(refuse(format!("has no layer that can be quantized: {why}")));
         }
         Ok(Network { file: file.to_owned(), model, graph, layers, left })
+    }
+
+    /// Shape of the input `name`, if the file says it whole.
+    pub fn input_shape(&self, name: &str) -> Option<Vec<usize>> {
+        use pb::tensor_shape_proto::dimension::Value;
+        let input = self.graph.input.iter().find(|input| input.name == name)?;
+        let Some(pb::type_proto::Value::TensorType(tensor)) = &input.r#type.as_ref()?.value else { return None };
+        let side = |side: &pb::tensor_shape_proto::Dimension| match side.value {
+            Some(Value::DimValue(side)) => usize::try_from(side).ok(),
+            _ => None,
+        };
+        tensor.shape.as_ref()?.dim.iter().map(side).collect()
     }
 
     /// The whole model, as a file holds it.

@@ -1,0 +1,143 @@
+//! What was quantized, how well, and what it saves: as text, as JSON, and as a page.
+
+use crate::{Compared, Layer, Left, Network, Quantized, Rounded};
+use serde_json::{Value, json};
+use std::fmt::Write;
+
+/// Everything that there is to say.
+#[derive(Debug, Clone, Copy)]
+pub struct Report<'a> {
+    pub network: &'a Network,
+    pub quantized: &'a Quantized<'a>,
+    pub compared: &'a Compared,
+    /// Calibration inputs, on which the outputs were compared.
+    pub samples: usize,
+    /// Of weights.
+    pub bits: u8,
+    /// Of the file, in hex: what a bundle says of it.
+    pub sha256: &'a str,
+}
+
+impl Report<'_> {
+    pub fn text(&self) -> String {
+        let mut text =
+            format!("{:<44} {:<8} {:>18} {:>10} {:>13}\n", "layer", "operator", "weights", "MMAC", "their SQNR");
+        for (layer, rounded) in &self.quantized.layers {
+            let shape = format!("{:?}", layer.shape);
+            let macs = self.macs(layer) as f64 / 1e6;
+            let db = rounded.sqnr_db;
+            let _ = writeln!(text, "{:<44} {:<8} {shape:>18} {macs:>10.2} {db:>10.1} dB", layer.name, layer.operator);
+        }
+        for left in self.left() {
+            let _ = writeln!(text, "{:<44} {:<8} left in float: {}", left.name, left.operator, left.reason);
+        }
+        for output in &self.compared.outputs {
+            let _ = writeln!(
+                text,
+                "output {}: SQNR {:.1} dB on the {} calibration inputs",
+                output.output, output.db, self.samples
+            );
+        }
+        for (what, before, after) in self.totals() {
+            let less = 100.0 * (1.0 - after as f64 / before.max(1) as f64);
+            let _ = writeln!(text, "{what:<18} {before:>16} -> {after:>14}   {less:5.1} % less");
+        }
+        let _ = writeln!(text, "{:<18} {:>15.2} %", "MACs in int8", 100.0 * self.int8_share());
+        let _ = writeln!(text, "sha256 {}", self.sha256);
+        text
+    }
+
+    pub fn json(&self) -> Value {
+        let scale = |name: &str| {
+            self.quantized.scales.get(name).map(|scale| json!({"scale": scale.scale, "zero_point": scale.zero_point}))
+        };
+        let layer = |(layer, rounded): &(&Layer, Rounded)| {
+            json!({"name": layer.name, "operator": layer.operator, "weights": layer.shape, "bits": self.bits, "macs": self.macs(layer),
+                "weights_sqnr_db": rounded.sqnr_db, "input": scale(&layer.input), "bytes_before": 4 * layer.weights.values.len(),
+                "bytes": rounded.cells.len()})
+        };
+        let layers: Vec<Value> = self.quantized.layers.iter().map(layer).collect();
+        let left = |left: &Left| json!({"name": left.name, "operator": left.operator, "reason": left.reason});
+        let left: Vec<Value> = self.left().map(left).collect();
+        let outputs: Vec<Value> =
+            self.compared.outputs.iter().map(|sqnr| json!({"output": sqnr.output, "sqnr_db": sqnr.db})).collect();
+        let totals =
+            self.totals().into_iter().map(|(what, before, after)| (what.replace(' ', "_"), json!([before, after])));
+        json!({"sha256": self.sha256, "samples": self.samples, "outputs": outputs, "totals": totals.collect::<serde_json::Map<_, _>>(),
+            "int8_share_of_macs": self.int8_share(), "layers": layers, "left_in_float": left})
+    }
+
+    /// A page that stands for itself.
+    pub fn html(&self) -> String {
+        let mut rows = String::new();
+        for (layer, rounded) in &self.quantized.layers {
+            let _ = writeln!(
+                rows,
+                "<tr><td>{}<td>{}<td>{:?}<td>{}<td>{:.2}<td>{:.1}<td>{}<td>{}",
+                escaped(&layer.name),
+                escaped(&layer.operator),
+                layer.shape,
+                self.bits,
+                self.macs(layer) as f64 / 1e6,
+                rounded.sqnr_db,
+                4 * layer.weights.values.len(),
+                rounded.cells.len(),
+            );
+        }
+        for left in self.left() {
+            let (name, operator, reason) = (escaped(&left.name), escaped(&left.operator), escaped(&left.reason));
+            let _ = writeln!(rows, "<tr><td>{name}<td>{operator}<td colspan=6>left in float: {reason}");
+        }
+        let mut totals = String::new();
+        for output in &self.compared.outputs {
+            let name = escaped(&output.output);
+            let _ = writeln!(totals, "<tr><td>SQNR of {name}, dB<td><td>{:.1}<td>", output.db);
+        }
+        for (what, before, after) in self.totals() {
+            let less = 100.0 * (1.0 - after as f64 / before.max(1) as f64);
+            let _ = writeln!(totals, "<tr><td>{what}<td>{before}<td>{after}<td>{less:.1} % less");
+        }
+        let share = 100.0 * self.int8_share();
+        format!(
+            "<!doctype html>\n<html lang=en>\n<meta charset=utf-8>\n<meta name=viewport content=\"width=device-width\">\n<title>{title}</title>\n\
+             <style>body{{font:14px system-ui,sans-serif;margin:2em;max-width:72em}}table{{border-collapse:collapse;margin:1em 0}}\
+             td,th{{padding:.2em .7em;border-bottom:1px solid #ccc;text-align:right}}td:first-child,th:first-child{{text-align:left}}</style>\n\
+             <h1>{title}</h1>\n<p>Quantized by semrx-quantize {version} on {samples} calibration inputs, on which the outputs were compared; {share:.2} % of the multiply-accumulates run in int8.\n\
+             <table>\n<tr><th>whole model<th>float<th>quantized<th>\n{totals}</table>\n\
+             <table>\n<tr><th>layer<th>operator<th>weights<th>bits<th>MMAC<th>SQNR of its weights, dB<th>bytes, float<th>bytes\n{rows}</table>\n",
+            title = escaped(&self.network.file.display().to_string()),
+            version = env!("CARGO_PKG_VERSION"),
+            samples = self.samples,
+        )
+    }
+
+    /// Layers in float.
+    fn left(&self) -> impl Iterator<Item = &Left> {
+        self.network.left.iter().chain(&self.quantized.sensitive)
+    }
+
+    /// What is counted, before and after.
+    fn totals(&self) -> [(&'static str, u64, u64); 4] {
+        let Compared { float, quantized, .. } = self.compared;
+        let all = |macs: semrx::engine::Macs| macs.int8 + macs.float;
+        [
+            ("file bytes", float.file_bytes as u64, quantized.file_bytes as u64),
+            ("arena bytes", float.arena_bytes as u64, quantized.arena_bytes as u64),
+            ("MACs", all(float.macs), all(quantized.macs)),
+            ("BOPs", float.bops(self.bits), quantized.bops(self.bits)),
+        ]
+    }
+
+    fn int8_share(&self) -> f64 {
+        let macs = self.compared.quantized.macs;
+        macs.int8 as f64 / (macs.int8 + macs.float).max(1) as f64
+    }
+
+    fn macs(&self, layer: &Layer) -> u64 {
+        self.quantized.places.get(&layer.output).map_or(0, |places| places * layer.weights.values.len() as u64)
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}

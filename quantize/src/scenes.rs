@@ -1,0 +1,125 @@
+//! Calibration where the model lives: what the networks of a bundle are given while a receiver works on maps that crossed a channel.
+
+use crate::{Network, QuantizeError, Samples};
+use semrx::bundle::Bundle;
+use semrx::engine::kernel::Isa;
+use semrx::engine::plan::Machine;
+use semrx::engine::{Arrays, Engine};
+use semrx::evaluation::{Case, EvaluationError, receive};
+use semrx::maps;
+use semrx::receiver::{Config, Mode, Receiver, SamplerKind, Watched};
+use semrx::sampler::Cache;
+use semrx::scene::{ClassMap, Scene};
+use semrx::wire::Payload;
+use std::path::Path;
+
+/// Channels that the maps cross, one after another: each map adds samples of one of them.
+const CHANNELS: [(Payload, &str); 8] = [
+    (Payload::Map, "tile-loss=0.1"),
+    (Payload::Soft8, "sigma=0.36"),
+    (Payload::Map, "tile-loss=0.3,burst=4"),
+    (Payload::Soft8, "sigma=0.9"),
+    (Payload::Map, "tile-loss=0.5"),
+    (Payload::Soft8, "sigma=1.3"),
+    (Payload::Map, "tile-loss=0.7"),
+    (Payload::Map, "tile-loss=0.5,burst=4"),
+];
+
+/// Samplers and their steps, in turn: of each sample one step is taken, the first, the second and so on, so that every noise level has its share.
+const SAMPLERS: [(SamplerKind, u16); 4] = [
+    (SamplerKind::Consistency, 1),
+    (SamplerKind::Consistency, 4),
+    (SamplerKind::Ddim, 20),
+    (SamplerKind::Consistency, 2),
+];
+
+/// How many samples, and by which seed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Draw {
+    pub samples: usize,
+    pub seed: u64,
+}
+
+impl Samples {
+    /// What `network`, the head, the restore network or its shallow part, is given when the receiver of `bundle` works on the maps in the folder `folder`. `tick` is called
+    /// after each sample.
+    ///
+    /// # Errors
+    /// [`QuantizeError`]: no bundle, a network that none of its roles is, maps that can't be read.
+    pub fn of_scenes(
+        network: &Network,
+        bundle: &Path,
+        folder: &Path,
+        draw: Draw,
+        mut tick: impl FnMut(),
+    ) -> Result<Self, QuantizeError> {
+        let opened = Bundle::open(bundle).map_err(|error| QuantizeError::calibration(bundle, error))?;
+        let has = |name: &str| network.graph.input.iter().any(|input| input.name == name);
+        let is_restore = has("sigma") && has("x");
+        if !has("cond") || !has("mask") {
+            let reason = "with --bundle the model is the head, the restore network or its shallow part: this one has no inputs cond and mask".into();
+            return Err(QuantizeError::Model { file: network.file.clone(), reason });
+        }
+        let mut truths: Vec<ClassMap> = Vec::new();
+        for file in maps::list(folder).map_err(|error| QuantizeError::calibration(folder, error))? {
+            let map = maps::read(&file, opened.labels()).map_err(|error| QuantizeError::calibration(&file, error))?;
+            truths.push(map.resampled(opened.grid()));
+        }
+        let engine = Engine::Plan(Machine::one_thread(Isa::best()));
+        let mut receivers = Vec::new();
+        for (sampler, steps) in SAMPLERS {
+            // Its deep feature is asked for where the model takes it.
+            let cache = has("deep").then_some(Cache::Deep { interval: 1 });
+            let config =
+                Config { mode: Mode::Hybrid, steps: Some(steps), sampler, cache, seed: draw.seed, ..Config::default() };
+            let receiver = Receiver::open(&opened, config, Default::default(), &engine);
+            receivers.push(receiver.map_err(|error| QuantizeError::calibration(bundle, error))?);
+        }
+        let mut samples = Vec::new();
+        for (number, (payload, channel)) in CHANNELS.iter().enumerate() {
+            let channel = channel.parse().map_err(|error| QuantizeError::calibration(folder, error))?;
+            let case = Case { payload: *payload, channel, blind: false };
+            // So many maps of this channel, as evenly as whole numbers go.
+            let share = (draw.samples + CHANNELS.len() - 1 - number) / CHANNELS.len();
+            let mut taken = 0;
+            let each = |scene: &Scene, _: &ClassMap, sequence: u32| {
+                let is_due = (sequence as usize + 1) * share / truths.len() > taken;
+                if !is_due {
+                    return Ok(());
+                }
+                let turn = CHANNELS.len() * taken + number;
+                let (receiver, (_, steps)) = (&mut receivers[turn % SAMPLERS.len()], SAMPLERS[turn % SAMPLERS.len()]);
+                let wanted = turn / SAMPLERS.len() % steps as usize;
+                let (mut step, mut given) = (0, Arrays::default());
+                let mut watch = |watched: Watched<'_>| {
+                    if is_restore && step == wanted {
+                        watched.inputs.iter().for_each(|(name, values)| insert(&mut given, network, name, values));
+                        insert(&mut given, network, "deep", watched.deep);
+                    }
+                    step += 1;
+                };
+                receiver.sample_watched(scene, turn as u32, &mut watch)?;
+                if !is_restore {
+                    let inputs = receiver.head_inputs(turn % 2 == 1);
+                    inputs.iter().for_each(|(name, values)| insert(&mut given, network, name, values));
+                }
+                samples.push(given);
+                taken += 1;
+                tick();
+                Ok(())
+            };
+            receive(opened.labels(), &truths, &case, draw.seed, each)
+                .map_err(|error: EvaluationError| QuantizeError::calibration(folder, error))?;
+        }
+        Samples::held(folder, samples)
+    }
+}
+
+/// Adds `values` for the input `name`, if the model has it, in its shape.
+fn insert(given: &mut Arrays, network: &Network, name: &str, values: &[f32]) {
+    if let Some(shape) = network.input_shape(name)
+        && shape.iter().product::<usize>() == values.len()
+    {
+        given.insert_floats(name, &shape, values);
+    }
+}

@@ -1,0 +1,5 @@
+//! The quantizer as its users call it.
+
+mod common;
+mod models;
+mod scenes;
