@@ -40,6 +40,9 @@ struct Arguments {
     /// Samples that are drawn from the maps
     #[arg(long, value_name = "N", default_value_t = 96, requires = "bundle", value_parser = clap::value_parser!(u16).range(1..=1000))]
     samples: u16,
+    /// Take the maps alone whose file names begin so: a recording of several
+    #[arg(long, value_name = "PREFIX", default_value = "", requires = "bundle")]
+    only: String,
     /// Write the samples into a folder, an .npz each: to quantize with another tool on the same inputs
     #[arg(long, value_name = "DIR", requires = "bundle")]
     save_samples: Option<PathBuf>,
@@ -87,7 +90,7 @@ fn run(arguments: &Arguments) -> Result<(), QuantizeError> {
     let samples = match &arguments.bundle {
         None => Samples::open(&arguments.calib)?,
         Some(bundle) => {
-            let draw = Draw { samples: arguments.samples.into(), seed: arguments.seed };
+            let draw = Draw { samples: arguments.samples.into(), seed: arguments.seed, only: &arguments.only };
             let progress = progress("samples", draw.samples);
             let samples = Samples::of_scenes(&network, bundle, &arguments.calib, draw, || progress.inc(1))?;
             progress.finish_and_clear();

@@ -11,7 +11,7 @@ use semrx::receiver::{Config, Mode, Receiver, SamplerKind, Watched};
 use semrx::sampler::Cache;
 use semrx::scene::{ClassMap, Scene};
 use semrx::wire::Payload;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Channels that the maps cross, one after another: each map adds samples of one of them.
 const CHANNELS: [(Payload, &str); 8] = [
@@ -33,11 +33,13 @@ const SAMPLERS: [(SamplerKind, u16); 4] = [
     (SamplerKind::Consistency, 2),
 ];
 
-/// How many samples, and by which seed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Draw {
+/// How many samples, by which seed, and of which maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Draw<'a> {
     pub samples: usize,
     pub seed: u64,
+    /// What the names of the maps begin with.
+    pub only: &'a str,
 }
 
 impl Samples {
@@ -50,7 +52,7 @@ impl Samples {
         network: &Network,
         bundle: &Path,
         folder: &Path,
-        draw: Draw,
+        draw: Draw<'_>,
         mut tick: impl FnMut(),
     ) -> Result<Self, QuantizeError> {
         let opened = Bundle::open(bundle).map_err(|error| QuantizeError::calibration(bundle, error))?;
@@ -61,9 +63,15 @@ impl Samples {
             return Err(QuantizeError::Model { file: network.file.clone(), reason });
         }
         let mut truths: Vec<ClassMap> = Vec::new();
-        for file in maps::list(folder).map_err(|error| QuantizeError::calibration(folder, error))? {
+        let files = maps::list(folder).map_err(|error| QuantizeError::calibration(folder, error))?;
+        let is_meant =
+            |file: &PathBuf| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(draw.only));
+        for file in files.into_iter().filter(is_meant) {
             let map = maps::read(&file, opened.labels()).map_err(|error| QuantizeError::calibration(&file, error))?;
             truths.push(map.resampled(opened.grid()));
+        }
+        if truths.is_empty() {
+            return Err(QuantizeError::calibration(folder, format!("no PNG begins with {:?}", draw.only)));
         }
         let engine = Engine::Plan(Machine::one_thread(Isa::best()));
         let mut receivers = Vec::new();

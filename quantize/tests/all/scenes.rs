@@ -27,7 +27,7 @@ fn noise_levels_and_channels_have_their_share() {
     let maps = street(folder.path(), 8);
     let network = Network::read(&bundle().join("restore.onnx")).unwrap();
     let mut ticks = 0;
-    let draw = Draw { samples: 32, seed: 3 };
+    let draw = Draw { samples: 32, seed: 3, only: "" };
     let samples = Samples::of_scenes(&network, &bundle(), &maps, draw, || ticks += 1).unwrap();
     assert_eq!((samples.len(), ticks), (32, 32));
     let of = |index: usize, name: &str| samples.read(index).unwrap().floats(name).unwrap().to_vec();
@@ -56,13 +56,15 @@ fn the_head_sees_received_and_refined_scenes() {
     let folder = folder();
     let maps = street(folder.path(), 8);
     let network = Network::read(&bundle().join("head.onnx")).unwrap();
-    let samples = Samples::of_scenes(&network, &bundle(), &maps, Draw { samples: 16, seed: 0 }, || ()).unwrap();
+    let samples =
+        Samples::of_scenes(&network, &bundle(), &maps, Draw { samples: 16, ..Draw::default() }, || ()).unwrap();
     let masks: Vec<f32> = (0..16)
         .map(|index| samples.read(index).unwrap().floats("mask").unwrap().iter().sum::<f32>() / 12288.0)
         .collect();
     assert!(masks.contains(&1.0) && masks.iter().any(|share| *share < 1.0), "{masks:?}");
     let shallow = Network::read(&bundle().join("restore_shallow.onnx")).unwrap();
-    let samples = Samples::of_scenes(&shallow, &bundle(), &maps, Draw { samples: 2, seed: 0 }, || ()).unwrap();
+    let samples =
+        Samples::of_scenes(&shallow, &bundle(), &maps, Draw { samples: 2, ..Draw::default() }, || ()).unwrap();
     assert_eq!(samples.read(1).unwrap().floats("deep").unwrap().len(), 192 * 12 * 16);
 }
 
@@ -72,12 +74,15 @@ fn what_is_no_part_of_the_bundle_is_refused() {
     let file = crate::common::write(&crate::common::model(), folder.path());
     let network = Network::read(&file).unwrap();
     let maps = street(folder.path(), 2);
-    let draw = Draw { samples: 2, seed: 0 };
+    let draw = Draw { samples: 2, ..Draw::default() };
     let error = Samples::of_scenes(&network, &bundle(), &maps, draw, || ()).unwrap_err();
     assert!(error.is_refusal() && error.to_string().contains("inputs cond and mask"), "{error}");
     let head = Network::read(&bundle().join("head.onnx")).unwrap();
     let error = Samples::of_scenes(&head, folder.path(), &maps, draw, || ()).unwrap_err();
     assert!(error.is_refusal() && error.to_string().contains("bundle.json"), "{error}");
+    let others = Draw { only: "9", ..draw };
+    let error = Samples::of_scenes(&head, &bundle(), &maps, others, || ()).unwrap_err();
+    assert!(error.is_refusal() && error.to_string().contains("no PNG begins with \"9\""), "{error}");
     let error = Samples::of_scenes(&head, &bundle(), folder.path(), draw, || ()).unwrap_err();
     assert!(error.is_refusal() && error.to_string().contains("no .png"), "{error}");
 }
