@@ -38,7 +38,7 @@ impl Costs {
     }
 }
 
-/// Runs `network` and the `quantized` file, both on the planned engine, on every sample. `tick` is called after each.
+/// Runs `network` and the `quantized` file, both on the planned engine, on every sample; outputs that are no float32 are not compared. `tick` is called after each.
 ///
 /// # Errors
 /// [`QuantizeError`].
@@ -48,7 +48,7 @@ pub fn compare(
     samples: &Samples,
     mut tick: impl FnMut(),
 ) -> Result<Compared, QuantizeError> {
-    let names: Vec<&str> = network.graph.output.iter().map(|output| output.name.as_str()).collect();
+    let names = network.float_outputs();
     let mut float = Observed::load(network, &names)?;
     let mut int8 = Observed::from_bytes(&network.file, quantized, &names)?;
     let mut sums = vec![(0.0f64, 0.0f64); names.len()];

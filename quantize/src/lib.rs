@@ -25,7 +25,7 @@ pub use rounding::Rounded;
 pub use samples::Samples;
 pub use scenes::Draw;
 pub use sensitive::{relieved, runs as relief_runs};
-pub use write::{Quantized, whole};
+pub use write::{Quantized, whole, writable};
 
 use moments::Moments;
 use observe::Observed;
@@ -102,11 +102,10 @@ pub fn quantize<'a>(
     }
     let scales: BTreeMap<String, Scale> =
         names.iter().zip(&histograms).map(|(name, histogram)| (name.to_string(), histogram.scale())).collect();
-    let layers = network
-        .layers
-        .iter()
-        .zip(&moments)
-        .map(|(layer, moments)| (layer, rounding::round(layer, moments, settings.bits, settings.compensated)));
+    let layers = network.layers.iter().zip(&moments).map(|(layer, moments)| {
+        let input = scales.get(&layer.input).map_or(1.0, |scale| scale.scale);
+        (layer, rounding::round(layer, moments, input, settings.bits, settings.compensated))
+    });
     let provenance = vec![
         ("semrx-quantize".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         ("calibration".to_owned(), format!("{} samples", samples.len())),

@@ -1,12 +1,14 @@
 //! `semrx-quantize`: the command line.
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use indicatif::{ProgressBar, ProgressStyle};
 use semrx_quantize::{
     Draw, Network, QuantizeError, Report, Samples, Settings, compare, quantize, relief_runs, relieved, runs, whole,
+    writable,
 };
 use sha2::{Digest, Sha256};
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Quantize a float ONNX model to int8 QDQ after training, without retraining.
@@ -15,6 +17,7 @@ use std::process::ExitCode;
 /// before it. The result is standard ONNX: semrx runs it in int8, and so does onnxruntime.
 #[derive(Debug, Parser)]
 #[command(
+    bin_name = "semrx-quantize",
     version,
     max_term_width = 110,
     after_help = "\
@@ -37,22 +40,22 @@ struct Arguments {
     /// works on the maps, over channels, samplers and noise levels
     #[arg(long, value_name = "DIR")]
     bundle: Option<PathBuf>,
-    /// Samples that are drawn from the maps
+    /// Samples that are drawn from the maps, 1 to 1000; with --bundle
     #[arg(long, value_name = "N", default_value_t = 96, requires = "bundle", value_parser = clap::value_parser!(u16).range(1..=1000))]
     samples: u16,
-    /// Take the maps alone whose file names begin so: a recording of several
+    /// Take the maps alone whose file names begin so: a recording of several; with --bundle
     #[arg(long, value_name = "PREFIX", default_value = "", requires = "bundle")]
     only: String,
-    /// Write the samples into a folder, an .npz each: to quantize with another tool on the same inputs
+    /// Write the samples into an empty folder, an .npz each: to quantize with another tool on the same inputs; with --bundle
     #[arg(long, value_name = "DIR", requires = "bundle")]
     save_samples: Option<PathBuf>,
     /// Bits of weights: those of 4 bits still take a byte each
     #[arg(long, value_name = "8|4", default_value_t = 8, value_parser = bits)]
     weights: u8,
-    /// Kilobytes of 1024 that all quantized layers' weights may take: within them, layers that cost the outputs most for their size stay in float
+    /// Kilobytes of 1024 for the weights of all layers that can be quantized, those in float at 4 bytes a weight: within them, layers that cost the outputs most for their size stay in float
     #[arg(long, value_name = "N")]
     budget_kib: Option<u32>,
-    /// Round weights to nearest, as others do
+    /// Round weights to nearest, without making errors good
     #[arg(long)]
     nearest: bool,
     /// Seed of samples, and of the places that calibration looks at
@@ -66,6 +69,22 @@ struct Arguments {
     json: bool,
 }
 
+impl Arguments {
+    /// Ends with a usage error where one file would take the place of another.
+    fn check(&self) {
+        let inputs = [Some(&self.model), Some(&self.calib)];
+        let outputs = [Some(&self.output), self.report.as_ref()];
+        let same =
+            |a: &Path, b: &Path| a == b || a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b));
+        let is_clash = |output: &PathBuf| inputs.iter().flatten().any(|input| same(output, input));
+        let both = self.report.as_ref().is_some_and(|report| same(report, &self.output));
+        if both || outputs.into_iter().flatten().any(is_clash) {
+            let told = "the output, the report, the model and the calibration are files of their own";
+            Arguments::command().error(clap::error::ErrorKind::ArgumentConflict, told).exit();
+        }
+    }
+}
+
 fn bits(text: &str) -> Result<u8, String> {
     match text {
         "8" => Ok(8),
@@ -76,6 +95,7 @@ fn bits(text: &str) -> Result<u8, String> {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    arguments.check();
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -86,6 +106,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), QuantizeError> {
+    for file in [Some(&arguments.output), arguments.report.as_ref()].into_iter().flatten() {
+        writable(file)?;
+    }
     let network = Network::read(&arguments.model)?;
     let samples = match &arguments.bundle {
         None => Samples::open(&arguments.calib)?,
@@ -124,12 +147,16 @@ fn run(arguments: &Arguments) -> Result<(), QuantizeError> {
         whole(file, report.html().as_bytes())?;
     }
     whole(&arguments.output, &bytes)?;
-    if arguments.json {
-        println!("{:#}", report.json());
-    } else {
-        print!("{}", report.text());
+    for warning in report.warnings() {
+        eprintln!("semrx-quantize: warning: {warning}");
     }
-    Ok(())
+    let text = if arguments.json { format!("{:#}\n", report.json()) } else { report.text() };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Who reads has had enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(QuantizeError::Write { file: "standard output".into(), error }),
+        Ok(()) => Ok(()),
+    }
 }
 
 fn progress(what: &str, count: usize) -> ProgressBar {

@@ -102,7 +102,7 @@ fn patches(moments: &mut [Moments], window: Window, values: &[f32], shape: &[usi
     let sides = [height, width];
     let outputs: [usize; 2] = std::array::from_fn(|axis| {
         let reach = window.dilation[axis] * (window.kernel[axis] - 1) + 1;
-        (sides[axis] + 2 * window.before[axis]).saturating_sub(reach) / window.stride[axis] + 1
+        (sides[axis] + window.before[axis] + window.after[axis]).saturating_sub(reach) / window.stride[axis] + 1
     });
     let inputs = channels / window.groups;
     let mut vector = vec![0.0; inputs * window.kernel[0] * window.kernel[1]];

@@ -4,6 +4,11 @@ use crate::{Compared, Layer, Left, Network, Quantized, Rounded};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
+/// Fewer samples are said to be few.
+const FEW: usize = 16;
+/// An output's SQNR below which it is said to be bad, in dB.
+const BAD: f64 = 10.0;
+
 /// Everything that there is to say.
 #[derive(Debug, Clone, Copy)]
 pub struct Report<'a> {
@@ -21,7 +26,7 @@ pub struct Report<'a> {
 impl Report<'_> {
     pub fn text(&self) -> String {
         let mut text =
-            format!("{:<44} {:<8} {:>18} {:>10} {:>13}\n", "layer", "operator", "weights", "MMAC", "their SQNR");
+            format!("{:<44} {:<8} {:>18} {:>10} {:>13}\n", "layer", "operator", "weights", "MMAC", "weights' SQNR");
         for (layer, rounded) in &self.quantized.layers {
             let shape = format!("{:?}", layer.shape);
             let macs = self.macs(layer) as f64 / 1e6;
@@ -39,12 +44,32 @@ impl Report<'_> {
             );
         }
         for (what, before, after) in self.totals() {
-            let less = 100.0 * (1.0 - after as f64 / before.max(1) as f64);
-            let _ = writeln!(text, "{what:<18} {before:>16} -> {after:>14}   {less:5.1} % less");
+            let _ = writeln!(text, "{what:<18} {before:>16} -> {after:>14}   {:>12}", change(before, after));
         }
         let _ = writeln!(text, "{:<18} {:>15.2} %", "MACs in int8", 100.0 * self.int8_share());
         let _ = writeln!(text, "sha256 {}", self.sha256);
         text
+    }
+
+    /// What should be looked at before the result is used, a line each.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.samples < FEW {
+            warnings.push(format!(
+                "{} calibration inputs are few: what they don't show is clipped; give {FEW} or more",
+                self.samples
+            ));
+        }
+        if self.quantized.layers.is_empty() {
+            warnings.push("every layer stays in float within this budget: nothing is quantized".into());
+        }
+        for output in self.compared.outputs.iter().filter(|output| output.db.is_nan() || output.db < BAD) {
+            warnings.push(format!(
+                "output {} is at {:.1} dB on the calibration inputs: see which layer with --budget-kib",
+                output.output, output.db
+            ));
+        }
+        warnings
     }
 
     pub fn json(&self) -> Value {
@@ -94,8 +119,7 @@ impl Report<'_> {
             let _ = writeln!(totals, "<tr><td>SQNR of {name}, dB<td><td>{:.1}<td>", output.db);
         }
         for (what, before, after) in self.totals() {
-            let less = 100.0 * (1.0 - after as f64 / before.max(1) as f64);
-            let _ = writeln!(totals, "<tr><td>{what}<td>{before}<td>{after}<td>{less:.1} % less");
+            let _ = writeln!(totals, "<tr><td>{what}<td>{before}<td>{after}<td>{}", change(before, after));
         }
         let share = 100.0 * self.int8_share();
         format!(
@@ -136,6 +160,11 @@ impl Report<'_> {
     fn macs(&self, layer: &Layer) -> u64 {
         self.quantized.places.get(&layer.output).map_or(0, |places| places * layer.weights.values.len() as u64)
     }
+}
+
+fn change(before: u64, after: u64) -> String {
+    let less = 100.0 * (1.0 - after as f64 / before.max(1) as f64);
+    format!("{:.1} % {}", less.abs(), if less < 0.0 { "more" } else { "less" })
 }
 
 fn escaped(text: &str) -> String {

@@ -7,6 +7,8 @@ use nalgebra::{Cholesky, DMatrix};
 
 /// Share of the mean moment that is added to each, so that inputs that move together don't trade large weights.
 const DAMPING: f64 = 0.01;
+/// Whole sums that a bias takes at most.
+const MOST_BIAS: f32 = (1 << 28) as f32;
 /// Shares of the largest weight that are tried for the clip.
 const SHARES: usize = 24;
 
@@ -28,7 +30,9 @@ fn most(bits: u8) -> f32 {
 }
 
 /// Rounds the weights of `layer` to `bits` bits, 2 to 8, by the moments of each group. `compensated` false is rounding to nearest.
-pub fn round(layer: &Layer, moments: &[Moments], bits: u8, compensated: bool) -> Rounded {
+///
+/// Scales are at least so large that the bias, in whole sums of the layer, fits beside them: `input` is the scale of its activations.
+pub fn round(layer: &Layer, moments: &[Moments], input: f32, bits: u8, compensated: bool) -> Rounded {
     let columns = layer.weights.columns;
     let outputs = layer.outputs();
     let mut rounded = Rounded {
@@ -44,7 +48,8 @@ pub fn round(layer: &Layer, moments: &[Moments], bits: u8, compensated: bool) ->
         let order = if compensated { Order::of(moments) } else { None };
         for output in group * per_group..(group + 1) * per_group {
             let row = &layer.weights.values[output * columns..][..columns];
-            let scale = clip(row, moments, bits);
+            let bias = layer.bias.as_ref().map_or(0.0, |bias| bias[output].abs());
+            let scale = clip(row, moments, bits).max(bias / input / MOST_BIAS);
             let cells = &mut rounded.cells[output * columns..][..columns];
             match &order {
                 Some(order) => order.round(row, scale, bits, cells),

@@ -72,12 +72,17 @@ impl Samples {
         Samples { source: self.source.clone(), kept }
     }
 
-    /// Writes them into `folder`, which is made if it is missing: one `.npz` a sample, as [`Samples::open`] reads them.
+    /// Writes them into `folder`, which is made if it is missing and has to be empty: one `.npz` a sample, as [`Samples::open`] reads them.
     ///
     /// # Errors
     /// [`QuantizeError`] names the file.
     pub fn write(&self, folder: &Path) -> Result<(), QuantizeError> {
-        fs::create_dir_all(folder).map_err(|error| QuantizeError::File { file: folder.to_owned(), error })?;
+        let failed = |error| QuantizeError::Write { file: folder.to_owned(), error };
+        fs::create_dir_all(folder).map_err(failed)?;
+        if fs::read_dir(folder).map_err(failed)?.next().is_some() {
+            let reason = "holds files already: samples go into an empty folder";
+            return Err(failed(std::io::Error::new(std::io::ErrorKind::AlreadyExists, reason)));
+        }
         for index in 0..self.len() {
             let file = folder.join(format!("{index:04}.npz"));
             self.read(index)?.write(&file).map_err(|error| QuantizeError::calibration(&file, error))?;

@@ -83,7 +83,7 @@ impl Samples {
             let receiver = Receiver::open(&opened, config, Default::default(), &engine);
             receivers.push(receiver.map_err(|error| QuantizeError::calibration(bundle, error))?);
         }
-        let mut samples = Vec::new();
+        let (mut samples, mut missing) = (Vec::new(), None);
         for (number, (payload, channel)) in CHANNELS.iter().enumerate() {
             let channel = channel.parse().map_err(|error| QuantizeError::calibration(folder, error))?;
             let case = Case { payload: *payload, channel, blind: false };
@@ -111,6 +111,7 @@ impl Samples {
                     let inputs = receiver.head_inputs(turn % 2 == 1);
                     inputs.iter().for_each(|(name, values)| insert(&mut given, network, name, values));
                 }
+                missing = missing.take().or_else(|| lacking(network, &given));
                 samples.push(given);
                 taken += 1;
                 tick();
@@ -119,8 +120,22 @@ impl Samples {
             receive(opened.labels(), &truths, &case, draw.seed, each)
                 .map_err(|error: EvaluationError| QuantizeError::calibration(folder, error))?;
         }
+        if let Some(input) = missing {
+            let reason = format!(
+                "input {input:?} is none, or not in the shape, that the receiver of {} gives its networks",
+                bundle.display()
+            );
+            return Err(QuantizeError::Model { file: network.file.clone(), reason });
+        }
         Samples::held(folder, samples)
     }
+}
+
+/// An input of the model that `given` has nothing for.
+fn lacking(network: &Network, given: &Arrays) -> Option<String> {
+    let is_constant = |name: &str| network.graph.initializer.iter().any(|tensor| tensor.name == name);
+    let mut names = network.graph.input.iter().map(|input| &input.name);
+    names.find(|name| given.floats(name).is_none() && !is_constant(name)).cloned()
 }
 
 /// Adds `values` for the input `name`, if the model has it, in its shape.

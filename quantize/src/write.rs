@@ -8,7 +8,8 @@ use crate::rounding::Rounded;
 use crate::sinks;
 use prost::Message;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::Write;
+use std::fs;
+use std::io::{self, Write};
 use std::path::Path;
 use tract_onnx::pb;
 use tract_onnx::pb::tensor_proto::DataType;
@@ -55,26 +56,27 @@ impl<'a> Quantized<'a> {
     /// The model file.
     pub fn bytes(&self, network: &Network) -> Vec<u8> {
         let mut graph = network.graph.clone();
+        let names = Names::beside(&graph);
         let mut nodes = std::mem::take(&mut graph.node);
         for (layer, rounded) in &self.layers {
-            self.put_layer(&mut graph, &mut nodes[layer.node], layer, rounded);
+            self.put_layer(&names, &mut graph, &mut nodes[layer.node], layer, rounded);
         }
         // Tensors that are stored in 8 bits get another name where they are made.
         for node in &mut nodes {
             for output in node.output.iter_mut().filter(|output| self.stored.contains(*output)) {
-                *output = format!("{output}_float");
+                *output = names.of(output, "float");
             }
         }
         for (name, scale) in &self.scales {
             let is_stored = self.stored.contains(name);
             let (from, to) = match is_stored {
-                true => (format!("{name}_float"), name.clone()),
-                false => (name.clone(), dequantized(name)),
+                true => (names.of(name, "float"), name.clone()),
+                false => (name.clone(), names.of(name, "dequantized")),
             };
-            let (of, zero) = (format!("{name}_scale"), format!("{name}_zero_point"));
+            let (of, zero) = (names.of(name, "scale"), names.of(name, "zero_point"));
             graph.initializer.push(floats(&of, &[], &[scale.scale]));
             graph.initializer.push(bytes(&zero, DataType::Uint8, &[], vec![scale.zero_point]));
-            let cells = format!("{name}_quantized");
+            let cells = names.of(name, "quantized");
             nodes.push(node("QuantizeLinear", &[&from, &of, &zero], &cells, None));
             nodes.push(node("DequantizeLinear", &[&cells, &of, &zero], &to, None));
         }
@@ -89,55 +91,83 @@ impl<'a> Quantized<'a> {
         model.encode_to_vec()
     }
 
-    fn put_layer(&self, graph: &mut pb::GraphProto, node: &mut pb::NodeProto, layer: &Layer, rounded: &Rounded) {
-        let name = format!("{}_weights", layer.output);
+    fn put_layer(
+        &self,
+        names: &Names,
+        graph: &mut pb::GraphProto,
+        node: &mut pb::NodeProto,
+        layer: &Layer,
+        rounded: &Rounded,
+    ) {
+        let name = names.of(&layer.output, "weights");
         let (cells, axis) = match layer.product {
             Product::Rows { transposed: true } => (transposed(&rounded.cells, rounded.columns), 1),
             _ => (rounded.cells.clone(), 0),
         };
         let outputs = rounded.scales.len();
-        let (scale, zero) = (format!("{name}_scale"), format!("{name}_zero_point"));
+        let (scale, zero) = (names.of(&name, "scale"), names.of(&name, "zero_point"));
         let shape: Vec<i64> = layer.shape.iter().map(|&side| side as i64).collect();
         graph.initializer.push(bytes(&name, DataType::Int8, &shape, cells.iter().map(|&cell| cell as u8).collect()));
         graph.initializer.push(floats(&scale, &[outputs as i64], &rounded.scales));
         graph.initializer.push(bytes(&zero, DataType::Int8, &[outputs as i64], vec![0; outputs]));
-        let weights = dequantized(&name);
+        let weights = names.of(&name, "dequantized");
         graph.node.push(self::node("DequantizeLinear", &[&name, &scale, &zero], &weights, Some(axis)));
         node.input.resize(2, String::new());
         node.input[1] = weights;
         if !self.stored.contains(&layer.input) {
-            node.input[0] = dequantized(&layer.input);
+            node.input[0] = names.of(&layer.input, "dequantized");
         }
-        if let Some(bias) = self.put_bias(graph, layer, rounded) {
+        if let Some(bias) = self.put_bias(names, graph, layer, rounded) {
             node.input.push(bias);
         }
     }
 
     /// The bias in whole sums of the layer. MatMul has none: what would be added there is left away.
-    fn put_bias(&self, graph: &mut pb::GraphProto, layer: &Layer, rounded: &Rounded) -> Option<String> {
+    fn put_bias(&self, names: &Names, graph: &mut pb::GraphProto, layer: &Layer, rounded: &Rounded) -> Option<String> {
         let input = self.scales.get(&layer.input).filter(|_| layer.operator != "MatMul")?;
         let values: Vec<f32> = match &layer.bias {
             Some(bias) => bias.iter().zip(&rounded.bias).map(|(bias, more)| bias + more).collect(),
             None => rounded.bias.clone(),
         };
-        let name = format!("{}_bias", layer.output);
+        let name = names.of(&layer.output, "bias");
         let scales: Vec<f32> = rounded.scales.iter().map(|scale| scale * input.scale).collect();
         let sums = values.iter().zip(&scales).map(|(&value, &scale)| {
             (value as f64 / scale as f64).round_ties_even().clamp(-BIAS_LIMIT, BIAS_LIMIT) as i32
         });
         let raw: Vec<u8> = sums.flat_map(i32::to_le_bytes).collect();
-        let (scale, zero, outputs) = (format!("{name}_scale"), format!("{name}_zero_point"), scales.len());
+        let (scale, zero, outputs) = (names.of(&name, "scale"), names.of(&name, "zero_point"), scales.len());
         graph.initializer.push(bytes(&name, DataType::Int32, &[outputs as i64], raw));
         graph.initializer.push(floats(&scale, &[outputs as i64], &scales));
         graph.initializer.push(bytes(&zero, DataType::Int32, &[outputs as i64], vec![0; 4 * outputs]));
-        let bias = dequantized(&name);
+        let bias = names.of(&name, "dequantized");
         graph.node.push(node("DequantizeLinear", &[&name, &scale, &zero], &bias, Some(0)));
         Some(bias)
     }
 }
 
-fn dequantized(name: &str) -> String {
-    format!("{name}_dequantized")
+/// Names of what is added to a graph: none that it has.
+struct Names {
+    /// Between a name and what is made of it.
+    mark: String,
+}
+
+impl Names {
+    fn beside(graph: &pb::GraphProto) -> Self {
+        let nodes = graph.node.iter().flat_map(|node| node.input.iter().chain(&node.output).chain([&node.name]));
+        let ports = graph.input.iter().chain(&graph.output).map(|port| &port.name);
+        let tensors = graph.initializer.iter().map(|tensor| &tensor.name);
+        let taken: Vec<&String> = nodes.chain(ports).chain(tensors).collect();
+        let ends = ["float", "dequantized", "quantized", "scale", "zero_point", "weights", "bias"];
+        let mut mark = String::from("_");
+        while taken.iter().any(|name| ends.iter().any(|end| name.ends_with(&format!("{mark}{end}")))) {
+            mark.push('q');
+        }
+        Names { mark }
+    }
+
+    fn of(&self, name: &str, what: &str) -> String {
+        format!("{name}{}{what}", self.mark)
+    }
 }
 
 fn node(operator: &str, inputs: &[&str], output: &str, axis: Option<i64>) -> pb::NodeProto {
@@ -226,15 +256,54 @@ fn drop_unread(graph: &mut pb::GraphProto) {
     }
 }
 
-/// Writes `bytes` to `file` whole or not at all.
+/// Whether `file` can be made, or made anew: in a folder that is there, and nothing but a regular file in its place.
 ///
 /// # Errors
-/// [`QuantizeError::File`].
+/// [`QuantizeError::Write`].
+pub fn writable(file: &Path) -> Result<(), QuantizeError> {
+    let refuse =
+        |kind, what: &str| QuantizeError::Write { file: file.to_owned(), error: io::Error::new(kind, what.to_owned()) };
+    if !folder(file).is_dir() {
+        return Err(refuse(io::ErrorKind::NotFound, "its folder is not there: make it first"));
+    }
+    match fs::metadata(file) {
+        Ok(found) if !found.is_file() => Err(refuse(io::ErrorKind::InvalidInput, "is not a regular file")),
+        _ => Ok(()),
+    }
+}
+
+/// Writes `bytes` to `file`, or to what it links to, whole or not at all. A file that was there keeps its permissions.
+///
+/// # Errors
+/// [`QuantizeError::Write`].
 pub fn whole(file: &Path, bytes: &[u8]) -> Result<(), QuantizeError> {
-    let failed = |error| QuantizeError::File { file: file.to_owned(), error };
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut part = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    part.write_all(bytes).and_then(|()| part.as_file().sync_all()).map_err(failed)?;
-    part.persist(file).map_err(|error| failed(error.error))?;
+    writable(file)?;
+    let failed = |error: io::Error| {
+        // Without the name of the part, which is of no use to anybody.
+        let error = error.raw_os_error().map_or_else(|| io::Error::from(error.kind()), io::Error::from_raw_os_error);
+        QuantizeError::Write { file: file.to_owned(), error }
+    };
+    let target = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    let before = fs::metadata(&target).ok().map(|found| found.permissions());
+    let mut builder = tempfile::Builder::new();
+    builder.permissions(before.clone().unwrap_or_else(usual));
+    let mut part = builder.tempfile_in(folder(&target)).map_err(failed)?;
+    part.write_all(bytes).map_err(failed)?;
+    if let Some(before) = before {
+        // The umask has had its say on the part.
+        part.as_file().set_permissions(before).map_err(failed)?;
+    }
+    part.as_file().sync_all().map_err(failed)?;
+    part.persist(&target).map_err(|error| failed(error.error))?;
     Ok(())
+}
+
+fn folder(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Of new files, less what the umask takes.
+fn usual() -> fs::Permissions {
+    use std::os::unix::fs::PermissionsExt;
+    fs::Permissions::from_mode(0o666)
 }

@@ -46,6 +46,24 @@ impl<'a> Constants<'a> {
         self.behind(name, MAX_NODES)
     }
 
+    /// Whether `name` is a constant that is handed on in float16.
+    pub fn is_half(&self, name: &str) -> bool {
+        let is_half = |tensor: &pb::TensorProto| tensor.data_type == DataType::Float16 as i32;
+        if let Some(tensor) = self.initializers.get(name) {
+            return is_half(tensor);
+        }
+        let Some(node) = self.nodes.get(name) else { return false };
+        let to_half =
+            |attribute: &pb::AttributeProto| attribute.name == "to" && attribute.i == DataType::Float16 as i64;
+        let from_half = |input: &String| self.initializers.get(input.as_str()).is_some_and(|tensor| is_half(tensor));
+        match node.op_type.as_str() {
+            "Constant" => node.attribute.iter().filter_map(|attribute| attribute.t.as_ref()).any(is_half),
+            "Cast" => node.attribute.iter().any(to_half),
+            "Identity" | "Transpose" => node.input.first().is_some_and(from_half),
+            _ => false,
+        }
+    }
+
     fn behind(&self, name: &str, nodes: usize) -> Option<Constant> {
         if let Some(tensor) = self.initializers.get(name) {
             return floats(tensor);

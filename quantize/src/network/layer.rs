@@ -3,6 +3,9 @@
 use super::constant::{Constants, Matrix};
 use tract_onnx::pb;
 
+/// The reason for which a model is none that can be quantized at all.
+pub(super) const NOT_FINITE: &str = "weights or a bias that are not finite";
+
 /// How a convolution walks over its input. Two axes, rows first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
@@ -11,6 +14,8 @@ pub struct Window {
     pub dilation: [usize; 2],
     /// Above and left.
     pub before: [usize; 2],
+    /// Below and right.
+    pub after: [usize; 2],
     pub groups: usize,
 }
 
@@ -75,6 +80,7 @@ impl Layer {
             stride: pair("strides", 1)?.map(|stride| stride.max(1)),
             dilation: pair("dilations", 1)?.map(|dilation| dilation.max(1)),
             before: pair("pads", 0)?,
+            after: after(node)?,
             groups: groups.ok_or("group doesn't divide the outputs")?,
         };
         let matrix = Matrix { columns: inputs * rows * columns, values: weights.values };
@@ -112,7 +118,7 @@ impl Layer {
             return Err("no weights".into());
         }
         if !weights.values.iter().all(|weight| weight.is_finite()) {
-            return Err("weights that are not finite".into());
+            return Err(NOT_FINITE.into());
         }
         let bias = match node.input.get(2).filter(|name| !name.is_empty()) {
             None => None,
@@ -123,6 +129,9 @@ impl Layer {
                 )
             }
         };
+        if bias.iter().flatten().any(|bias: &f32| !bias.is_finite()) {
+            return Err(NOT_FINITE.into());
+        }
         let (Some(input), Some(output)) = (node.input.first(), node.output.first()) else {
             return Err("no input or output".into());
         };
@@ -131,7 +140,7 @@ impl Layer {
         }
         Ok(Layer {
             node: index,
-            name: node.name.clone(),
+            name: if node.name.is_empty() { format!("(gives {output})") } else { node.name.clone() },
             operator: node.op_type.clone(),
             product,
             input: input.clone(),
@@ -149,7 +158,21 @@ impl Layer {
 
 fn weights(node: &pb::NodeProto, constants: &Constants<'_>) -> Result<super::constant::Constant, String> {
     let name = node.input.get(1).ok_or("no weights")?;
-    constants.floats(name).ok_or_else(|| format!("weights {name:?} are computed, or no floats"))
+    if constants.is_half(name) {
+        return Err("computes in float16: export it in float32".into());
+    }
+    constants
+        .floats(name)
+        .ok_or_else(|| format!("weights {name:?} are computed, no float32, or not as long as their shape"))
+}
+
+/// Pads below and right.
+fn after(node: &pb::NodeProto) -> Result<[usize; 2], String> {
+    match attribute(node, "pads").map(|pads| &pads.ints[..]) {
+        None | Some([]) => Ok([0; 2]),
+        Some(&[_, _, below, right]) if below >= 0 && right >= 0 => Ok([below as usize, right as usize]),
+        Some(found) => Err(format!("pads {found:?}")),
+    }
 }
 
 fn attribute<'a>(node: &'a pb::NodeProto, name: &str) -> Option<&'a pb::AttributeProto> {

@@ -11,6 +11,7 @@ use prost::Message;
 use semrx::files;
 use std::path::{Path, PathBuf};
 use tract_onnx::pb;
+use tract_onnx::pb::tensor_proto::DataType;
 
 /// Oldest operator set with scales by axis in DequantizeLinear.
 const OLDEST_OPSET: i64 = 13;
@@ -83,6 +84,9 @@ impl Network {
                 }
             }
         }
+        if let Some(left) = left.iter().find(|left| left.reason == layer::NOT_FINITE) {
+            return Err(refuse(format!("node {:?} has {}", left.name, left.reason)));
+        }
         if layers.is_empty() {
             let why = left.first().map_or("it has no Conv, Gemm or MatMul".to_owned(), |left| left.reason.clone());
             return Err(refuse(format!("has no layer that can be quantized: {why}")));
@@ -102,8 +106,21 @@ impl Network {
         tensor.shape.as_ref()?.dim.iter().map(side).collect()
     }
 
+    /// Outputs that are float32.
+    pub fn float_outputs(&self) -> Vec<&str> {
+        let is_float = |output: &&pb::ValueInfoProto| element(output) == Some(DataType::Float);
+        self.graph.output.iter().filter(is_float).map(|output| output.name.as_str()).collect()
+    }
+
     /// The whole model, as a file holds it.
     pub fn bytes(&self) -> Vec<u8> {
         pb::ModelProto { graph: Some(self.graph.clone()), ..self.model.clone() }.encode_to_vec()
+    }
+}
+
+fn element(port: &pb::ValueInfoProto) -> Option<DataType> {
+    match &port.r#type.as_ref()?.value {
+        Some(pb::type_proto::Value::TensorType(tensor)) => DataType::try_from(tensor.elem_type).ok(),
+        _ => None,
     }
 }

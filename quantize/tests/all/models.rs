@@ -173,8 +173,124 @@ fn a_file_is_written_whole_or_not_at_all() {
     assert!(error.to_string().contains("missing/model.onnx"));
     assert_eq!(fs::read(&file).unwrap(), b"first");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    // A device that is full.
-    if Path::new("/dev/full").exists() {
-        assert!(semrx_quantize::whole(Path::new("/dev/full/model.onnx"), b"third").is_err());
+}
+
+/// The model with a change, quantized; what onnxruntime says of names and types holds for semrx's parser too.
+fn changed(change: impl Fn(&mut pb::GraphProto)) -> (Vec<u8>, Compared) {
+    let folder = folder();
+    let mut changed = model();
+    change(changed.graph.as_mut().unwrap());
+    let (file, calib) = (write(&changed, folder.path()), inputs(folder.path(), 16));
+    quantized(&file, &calib, Settings::default()).unwrap()
+}
+
+#[test]
+fn a_bias_that_is_large_for_its_weights_keeps_its_value() {
+    // A channel that is nearly dead, as folding a normalization leaves it.
+    let (_, compared) = changed(|graph| {
+        let tensor = |name: &str| graph.initializer.iter().position(|tensor| tensor.name == name).unwrap();
+        let (weights, bias) = (tensor("w1"), tensor("b1"));
+        let scaled = |bytes: &[u8]| {
+            let floats = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]) * 1e-8);
+            floats.flat_map(f32::to_le_bytes).collect::<Vec<u8>>()
+        };
+        let dead = scaled(&graph.initializer[weights].raw_data[..4 * 54]);
+        graph.initializer[weights].raw_data[..4 * 54].copy_from_slice(&dead);
+        graph.initializer[bias].raw_data[..4].copy_from_slice(&2f32.to_le_bytes());
+    });
+    assert!(compared.outputs[0].db > 33.0, "{:?}", compared.outputs);
+}
+
+#[test]
+fn names_that_are_taken_are_left_alone() {
+    let plain = changed(|_| ()).1.outputs[0].db;
+    for taken in ["x_scale", "x_dequantized", "r_float", "d_quantized", "c_weights", "d_bias_scale"] {
+        let (bytes, compared) = changed(|graph| {
+            graph.initializer.iter_mut().for_each(|tensor| {
+                if tensor.name == "b1" {
+                    tensor.name = taken.into();
+                }
+            });
+            graph.node[0].input[2] = taken.into();
+        });
+        assert_eq!(compared.outputs[0].db, plain, "{taken}");
+        let graph = pb::ModelProto::decode(&bytes[..]).unwrap().graph.unwrap();
+        let mut names: Vec<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+        names.extend(graph.node.iter().flat_map(|node| &node.output).map(String::as_str));
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count, "{taken}");
     }
+}
+
+#[test]
+fn outputs_that_are_no_floats_are_not_compared() {
+    let (_, compared) = changed(|graph| {
+        let best = pb::NodeProto {
+            name: "best".into(),
+            op_type: "ArgMax".into(),
+            input: vec!["y".into()],
+            output: vec!["class".into()],
+            ..Default::default()
+        };
+        graph.node.push(best);
+        let tensor = pb::type_proto::Tensor { elem_type: pb::tensor_proto::DataType::Int64 as i32, shape: None };
+        let kind = pb::TypeProto { value: Some(pb::type_proto::Value::TensorType(tensor)), ..Default::default() };
+        graph.output.push(pb::ValueInfoProto { name: "class".into(), r#type: Some(kind), ..Default::default() });
+    });
+    assert!(compared.outputs.len() == 1 && compared.outputs[0].db > 33.0);
+}
+
+#[test]
+fn what_is_broken_or_half_is_refused() {
+    let folder = folder();
+    let calib = inputs(folder.path(), 2);
+    let refused = |words: &[&str], change: &dyn Fn(&mut pb::GraphProto)| {
+        let mut changed = model();
+        change(changed.graph.as_mut().unwrap());
+        let file = write(&changed, folder.path());
+        let Err(error) = quantized(&file, &calib, Settings::default()) else { panic!("{words:?}") };
+        let text = error.to_string();
+        assert!(error.is_refusal() && words.iter().all(|word| text.contains(word)), "{text}");
+    };
+    for name in ["w2", "b1"] {
+        refused(&["not finite", if name == "w2" { "node_c" } else { "node_a" }], &|graph| {
+            let tensor = graph.initializer.iter_mut().find(|tensor| tensor.name == name).unwrap();
+            tensor.raw_data[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+        });
+    }
+    refused(&["float16", "float32"], &|graph| {
+        for tensor in &mut graph.initializer {
+            let halves = tensor.raw_data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+            tensor.raw_data = halves.flat_map(|value| half::f16::from_f32(value).to_le_bytes()).collect();
+            tensor.data_type = pb::tensor_proto::DataType::Float16 as i32;
+        }
+    });
+}
+
+#[test]
+fn links_devices_and_permissions_stay_what_they_are() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let folder = folder();
+    let (file, link) = (folder.path().join("model.onnx"), folder.path().join("link.onnx"));
+    fs::write(&file, b"first").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    symlink(&file, &link).unwrap();
+    semrx_quantize::whole(&link, b"second").unwrap();
+    assert!(link.is_symlink());
+    assert_eq!(
+        (fs::read(&file).unwrap(), fs::metadata(&file).unwrap().permissions().mode() & 0o777),
+        (b"second".to_vec(), 0o640)
+    );
+    let new = folder.path().join("new.onnx");
+    semrx_quantize::whole(&new, b"third").unwrap();
+    assert_ne!(fs::metadata(&new).unwrap().permissions().mode() & 0o077, 0);
+    for special in ["/dev/null", "/"] {
+        let error = semrx_quantize::whole(Path::new(special), b"fourth").unwrap_err();
+        assert!(!error.is_refusal() && error.to_string().contains("not a regular file"), "{error}");
+    }
+    let samples = Samples::open(&inputs(folder.path(), 2)).unwrap();
+    let error = samples.write(folder.path()).unwrap_err();
+    assert!(error.to_string().contains("empty folder"), "{error}");
 }
