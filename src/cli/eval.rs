@@ -59,8 +59,8 @@ pub struct Options {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Channels evaluated at the same time
-    #[arg(long, default_value_t = 2)]
-    threads: usize,
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
+    threads: u8,
     /// What runs the models
     #[arg(long, value_enum, default_value_t)]
     engine: EngineName,
@@ -169,7 +169,7 @@ pub fn run(options: &Options) -> Done {
     let next = AtomicUsize::new(0);
     let outcomes = Mutex::new(cases.iter().map(|_| None).collect::<Vec<_>>());
     std::thread::scope(|scope| {
-        for _ in 0..options.threads.clamp(1, 64) {
+        for _ in 0..options.threads {
             scope.spawn(|| {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);

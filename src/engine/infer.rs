@@ -7,7 +7,7 @@ use super::{Bound, EngineError, Fact, Planned};
 use npyz::npz::{NpzArchive, NpzWriter};
 use npyz::{DType, NpyFile, Order, TypeChar, WriterBuilder};
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tract_onnx::prelude::*;
@@ -45,6 +45,9 @@ impl Arrays {
         let fail = |reason: String| NpzError { file: path.to_owned(), reason };
         let mut archive = NpzArchive::open(path).map_err(|error| fail(error.to_string()))?;
         let names: Vec<String> = archive.array_names().map(str::to_owned).collect();
+        for index in 0..archive.zip_archive().len() {
+            intact(archive.zip_archive(), index).map_err(&fail)?;
+        }
         let mut arrays = BTreeMap::new();
         for name in names {
             let array = archive.by_name(&name).map_err(|error| fail(format!("array {name:?}: {error}")))?;
@@ -129,6 +132,16 @@ impl Arrays {
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         self.0.get(name).map(Tensor::shape)
     }
+}
+
+/// Reads an entry to its end: only there its checksum is looked at.
+fn intact<R: Read + Seek>(archive: &mut npyz::zip::ZipArchive<R>, index: usize) -> Result<(), String> {
+    let mut entry = archive.by_index(index).map_err(|error| error.to_string())?;
+    let name = entry.name().to_owned();
+    // More than an array that is read may have: those are refused by their shape.
+    let mut whole = (&mut entry).take(2 * MAX_ARRAY_BYTES);
+    io::copy(&mut whole, &mut io::sink()).map_err(|error| format!("{name:?} is damaged: {error}"))?;
+    Ok(())
 }
 
 fn tensor<R: Read>(array: NpyFile<R>) -> Result<Tensor, String> {
@@ -308,5 +321,21 @@ mod tests {
         assert_eq!(back.0, arrays.0);
         assert_eq!(back.input("x").unwrap().shape(), [2, 2]);
         assert!(back.input("y").is_none());
+    }
+
+    #[test]
+    fn a_flipped_bit_is_noticed() {
+        let path = std::env::temp_dir().join(format!("semrx-npz-flipped-{}.npz", std::process::id()));
+        let mut arrays = Arrays::default();
+        let values: Vec<f32> = (0..200).map(|at| (at * 37 % 101) as f32 * 0.1).collect();
+        arrays.insert_floats("x", &[200], &values);
+        arrays.write(&path).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 4;
+        std::fs::write(&path, bytes).unwrap();
+        let error = Arrays::read(&path).unwrap_err().to_string();
+        std::fs::remove_file(&path).unwrap();
+        assert!(error.contains("x.npy") && error.contains("damaged"), "{error}");
     }
 }
