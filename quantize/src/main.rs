@@ -2,11 +2,11 @@
 
 use clap::{CommandFactory, Parser};
 use indicatif::{ProgressBar, ProgressStyle};
+use semrx::bundle::sha256;
 use semrx_quantize::{
     Draw, Network, QuantizeError, Report, Samples, Settings, compare, quantize, relief_runs, relieved, runs, whole,
     writable,
 };
-use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -134,7 +134,7 @@ fn run(arguments: &Arguments) -> Result<(), QuantizeError> {
     let bytes = quantized.bytes(&network);
     let compared = compare(&network, &bytes, &samples, || progress.inc(1))?;
     progress.finish_and_clear();
-    let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = sha256(&bytes);
     let report = Report {
         network: &network,
         quantized: &quantized,

@@ -1,6 +1,7 @@
 //! What was quantized, how well, and what it saves: as text, as JSON, and as a page.
 
 use crate::{Compared, Layer, Left, Network, Quantized, Rounded};
+use semrx::report::page::escaped;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -143,18 +144,17 @@ impl Report<'_> {
     /// What is counted, before and after.
     fn totals(&self) -> [(&'static str, u64, u64); 4] {
         let Compared { float, quantized, .. } = self.compared;
-        let all = |macs: semrx::engine::Macs| macs.int8 + macs.float;
         [
             ("file bytes", float.file_bytes as u64, quantized.file_bytes as u64),
             ("arena bytes", float.arena_bytes as u64, quantized.arena_bytes as u64),
-            ("MACs", all(float.macs), all(quantized.macs)),
+            ("MACs", float.macs.total(), quantized.macs.total()),
             ("BOPs", float.bops(self.bits), quantized.bops(self.bits)),
         ]
     }
 
     fn int8_share(&self) -> f64 {
         let macs = self.compared.quantized.macs;
-        macs.int8 as f64 / (macs.int8 + macs.float).max(1) as f64
+        macs.int8 as f64 / macs.total().max(1) as f64
     }
 
     fn macs(&self, layer: &Layer) -> u64 {
@@ -165,8 +165,4 @@ impl Report<'_> {
 fn change(before: u64, after: u64) -> String {
     let less = 100.0 * (1.0 - after as f64 / before.max(1) as f64);
     format!("{:.1} % {}", less.abs(), if less < 0.0 { "more" } else { "less" })
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

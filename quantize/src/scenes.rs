@@ -11,7 +11,7 @@ use semrx::receiver::{Config, Mode, Receiver, SamplerKind, Watched};
 use semrx::sampler::Cache;
 use semrx::scene::{ClassMap, Scene};
 use semrx::wire::Payload;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Channels that the maps cross, one after another: each map adds samples of one of them.
 const CHANNELS: [(Payload, &str); 8] = [
@@ -63,15 +63,10 @@ impl Samples {
             return Err(QuantizeError::Model { file: network.file.clone(), reason });
         }
         let mut truths: Vec<ClassMap> = Vec::new();
-        let files = maps::list(folder).map_err(|error| QuantizeError::calibration(folder, error))?;
-        let is_meant =
-            |file: &PathBuf| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(draw.only));
-        for file in files.into_iter().filter(is_meant) {
+        let files = maps::list_beginning(folder, draw.only);
+        for file in files.map_err(|error| QuantizeError::calibration(folder, error))? {
             let map = maps::read(&file, opened.labels()).map_err(|error| QuantizeError::calibration(&file, error))?;
             truths.push(map.resampled(opened.grid()));
-        }
-        if truths.is_empty() {
-            return Err(QuantizeError::calibration(folder, format!("no PNG begins with {:?}", draw.only)));
         }
         let engine = Engine::Plan(Machine::one_thread(Isa::best()));
         let mut receivers = Vec::new();

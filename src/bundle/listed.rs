@@ -23,7 +23,7 @@ pub(super) fn files(dir: &Path, entries: &[FileEntry<'_>]) -> Result<Vec<(String
         let file = dir.join(entry.file);
         let bytes =
             files::read(&file, files::MAX_MODEL).map_err(|error| BundleError::Read { file: file.clone(), error })?;
-        let hash = hex(&Sha256::digest(&bytes));
+        let hash = sha256(&bytes);
         if !hash.eq_ignore_ascii_case(entry.sha256) {
             return Err(BundleError::Hash { file, role: entry.role.into() });
         }
@@ -32,6 +32,7 @@ pub(super) fn files(dir: &Path, entries: &[FileEntry<'_>]) -> Result<Vec<(String
     Ok(files)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// The SHA-256 of a file's bytes, as a manifest says it: lower-case hex.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -10,6 +10,7 @@ mod scheduler;
 pub use contract::{Contract, Kind, Layout, MAX_CONDITIONS};
 pub use error::BundleError;
 pub use generative::Generative;
+pub use listed::sha256;
 pub use manifest::{CacheBound, FileEntry, FusionWeights, GateThresholds, Manifest, SCHEMA};
 
 use crate::engine::{Engine, Interface, Session};

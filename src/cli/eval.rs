@@ -124,17 +124,11 @@ fn default_channels() -> Vec<String> {
 pub fn run(options: &Options) -> Done {
     let bundle = bundles::open(&options.bundle)?;
     let engine = options.engine.open(1)?;
-    let files = maps::list(&options.maps)?;
-    let is_meant =
-        |file: &PathBuf| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&options.only));
-    let files: Vec<PathBuf> = files.into_iter().filter(is_meant).collect();
+    let files = maps::list_beginning(&options.maps, &options.only)?;
     let files = &files[files.len().saturating_sub(options.last.map_or(files.len(), |last| last as usize))..];
     let mut truths: Vec<ClassMap> = Vec::new();
     for file in files {
         truths.push(maps::read(file, bundle.labels())?.resampled(bundle.grid()));
-    }
-    if truths.is_empty() {
-        return Err(Failure::refused(format!("{}: no PNG begins with {:?}", options.maps.display(), options.only)));
     }
     let channels = match options.channel.is_empty() {
         true => {

@@ -12,6 +12,8 @@ const MAX_NODES: usize = 8;
 pub struct Constant {
     pub shape: Vec<usize>,
     pub values: Vec<f32>,
+    /// Handed on in float16.
+    pub is_half: bool,
 }
 
 /// Weights with a row for each output.
@@ -46,24 +48,6 @@ impl<'a> Constants<'a> {
         self.behind(name, MAX_NODES)
     }
 
-    /// Whether `name` is a constant that is handed on in float16.
-    pub fn is_half(&self, name: &str) -> bool {
-        let is_half = |tensor: &pb::TensorProto| tensor.data_type == DataType::Float16 as i32;
-        if let Some(tensor) = self.initializers.get(name) {
-            return is_half(tensor);
-        }
-        let Some(node) = self.nodes.get(name) else { return false };
-        let to_half =
-            |attribute: &pb::AttributeProto| attribute.name == "to" && attribute.i == DataType::Float16 as i64;
-        let from_half = |input: &String| self.initializers.get(input.as_str()).is_some_and(|tensor| is_half(tensor));
-        match node.op_type.as_str() {
-            "Constant" => node.attribute.iter().filter_map(|attribute| attribute.t.as_ref()).any(is_half),
-            "Cast" => node.attribute.iter().any(to_half),
-            "Identity" | "Transpose" => node.input.first().is_some_and(from_half),
-            _ => false,
-        }
-    }
-
     fn behind(&self, name: &str, nodes: usize) -> Option<Constant> {
         if let Some(tensor) = self.initializers.get(name) {
             return floats(tensor);
@@ -75,7 +59,8 @@ impl<'a> Constants<'a> {
             "Identity" => input(),
             "Cast" => {
                 let to = node.attribute.iter().find(|attribute| attribute.name == "to")?.i;
-                input().filter(|_| to == DataType::Float as i64)
+                let is_half = to == DataType::Float16 as i64;
+                (is_half || to == DataType::Float as i64).then(|| Some(Constant { is_half, ..input()? }))?
             }
             "Transpose" => {
                 let constant = input()?;
@@ -94,7 +79,7 @@ impl Constant {
         let (rows, columns) = (self.shape[0], self.shape[1]);
         let values =
             (0..columns).flat_map(|column| (0..rows).map(move |row| self.values[row * columns + column])).collect();
-        Constant { shape: vec![columns, rows], values }
+        Constant { shape: vec![columns, rows], values, is_half: self.is_half }
     }
 }
 
@@ -103,7 +88,8 @@ fn floats(tensor: &pb::TensorProto) -> Option<Constant> {
     let shape = tensor.dims.iter().map(|&side| usize::try_from(side).ok()).collect::<Option<Vec<_>>>()?;
     let count = shape.iter().try_fold(1usize, |count, &side| count.checked_mul(side))?;
     let raw = &tensor.raw_data;
-    let values: Vec<f32> = match DataType::try_from(tensor.data_type).ok()? {
+    let kind = DataType::try_from(tensor.data_type).ok()?;
+    let values: Vec<f32> = match kind {
         DataType::Float if raw.is_empty() => tensor.float_data.clone(),
         DataType::Float => raw.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
         DataType::Float16 if raw.is_empty() => {
@@ -112,5 +98,5 @@ fn floats(tensor: &pb::TensorProto) -> Option<Constant> {
         DataType::Float16 => raw.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
         _ => return None,
     };
-    (values.len() == count).then_some(Constant { shape, values })
+    (values.len() == count).then_some(Constant { shape, values, is_half: kind == DataType::Float16 })
 }

@@ -68,19 +68,17 @@ impl Layer {
         if attribute(node, "auto_pad").is_some_and(|pad| !pad.s.is_empty() && pad.s != b"NOTSET") {
             return Err("auto_pad: export it with explicit pads".into());
         }
-        let pair = |name: &str, default: usize| match attribute(node, name).map(|attribute| &attribute.ints[..]) {
-            None | Some([]) => Ok([default; 2]),
-            Some([rows, columns, ..]) if *rows >= 0 && *columns >= 0 => Ok([*rows as usize, *columns as usize]),
-            Some(found) => Err(format!("{name} {found:?}")),
-        };
         let groups = attribute(node, "group").map_or(1, |group| group.i);
         let groups = usize::try_from(groups).ok().filter(|groups| *groups > 0 && outputs % groups == 0);
+        let [rows_stride, columns_stride] = counts(node, "strides", 1)?;
+        let [rows_dilation, columns_dilation] = counts(node, "dilations", 1)?;
+        let [above, left, below, right] = counts(node, "pads", 0)?;
         let window = Window {
             kernel: [rows, columns],
-            stride: pair("strides", 1)?.map(|stride| stride.max(1)),
-            dilation: pair("dilations", 1)?.map(|dilation| dilation.max(1)),
-            before: pair("pads", 0)?,
-            after: after(node)?,
+            stride: [rows_stride, columns_stride].map(|stride| stride.max(1)),
+            dilation: [rows_dilation, columns_dilation].map(|dilation| dilation.max(1)),
+            before: [above, left],
+            after: [below, right],
             groups: groups.ok_or("group doesn't divide the outputs")?,
         };
         let matrix = Matrix { columns: inputs * rows * columns, values: weights.values };
@@ -158,21 +156,23 @@ impl Layer {
 
 fn weights(node: &pb::NodeProto, constants: &Constants<'_>) -> Result<super::constant::Constant, String> {
     let name = node.input.get(1).ok_or("no weights")?;
-    if constants.is_half(name) {
+    let found = constants.floats(name);
+    let found =
+        found.ok_or_else(|| format!("weights {name:?} are computed, no float32, or not as long as their shape"))?;
+    if found.is_half {
         return Err("computes in float16: export it in float32".into());
     }
-    constants
-        .floats(name)
-        .ok_or_else(|| format!("weights {name:?} are computed, no float32, or not as long as their shape"))
+    Ok(found)
 }
 
-/// Pads below and right.
-fn after(node: &pb::NodeProto) -> Result<[usize; 2], String> {
-    match attribute(node, "pads").map(|pads| &pads.ints[..]) {
-        None | Some([]) => Ok([0; 2]),
-        Some(&[_, _, below, right]) if below >= 0 && right >= 0 => Ok([below as usize, right as usize]),
-        Some(found) => Err(format!("pads {found:?}")),
-    }
+/// The N numbers of an attribute, `default` each where it is not there; none is negative.
+fn counts<const N: usize>(node: &pb::NodeProto, name: &str, default: usize) -> Result<[usize; N], String> {
+    let found = match attribute(node, name).map(|attribute| &attribute.ints[..]) {
+        None | Some([]) => return Ok([default; N]),
+        Some(found) => found,
+    };
+    let counts: Option<Vec<usize>> = found.iter().map(|&count| usize::try_from(count).ok()).collect();
+    counts.and_then(|counts| counts.try_into().ok()).ok_or_else(|| format!("{name} {found:?}"))
 }
 
 fn attribute<'a>(node: &'a pb::NodeProto, name: &str) -> Option<&'a pb::AttributeProto> {

@@ -14,7 +14,7 @@ use std::io::{self, Write};
 use crate::scene::rule::{COLUMNS, HazardSet, PAIRS};
 use crate::scene::{ClassMap, LabelSet};
 
-use html::escaped;
+pub use html::escaped;
 use overlay::Zones;
 
 /// Everything that a page shows.
