@@ -7,6 +7,7 @@ mod error;
 mod moments;
 mod network;
 mod observe;
+mod opset;
 mod range;
 mod report;
 mod rounding;
@@ -39,7 +40,7 @@ const STREAM: u64 = 0x6d6f_6d65_6e74;
 /// How to quantize.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
-    /// Of weights, 2 to 8.
+    /// Of weights: 8, or 4 in blocks of 32.
     pub bits: u8,
     /// Rounding that makes good its errors; to nearest without.
     pub compensated: bool,
@@ -55,13 +56,16 @@ impl Default for Settings {
 /// Quantizes `network` by what flows through it on `samples`. `tick` is called after each run of the model, [`runs`] times in all.
 ///
 /// # Errors
-/// [`QuantizeError`]: calibration that doesn't fit, or in which nothing flows.
+/// [`QuantizeError`]: calibration that doesn't fit, or in which nothing flows; a model that can't have weights of 4 bits.
 pub fn quantize<'a>(
     network: &'a Network,
     samples: &Samples,
     settings: Settings,
     mut tick: impl FnMut(),
 ) -> Result<Quantized<'a>, QuantizeError> {
+    if let Some(reason) = opset::obstacle(&network.graph, network.opset()).filter(|_| settings.bits == 4) {
+        return Err(QuantizeError::Model { file: network.file.clone(), reason });
+    }
     let sinks = network.layers.iter().map(|layer| sinks::of(network, layer));
     let stored: Vec<&str> = sinks.filter(|sink| !sinks::is_output(network, sink)).collect();
     let mut names: Vec<&str> = network.layers.iter().map(|layer| layer.input.as_str()).collect();

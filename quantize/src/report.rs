@@ -78,9 +78,9 @@ impl Report<'_> {
             self.quantized.scales.get(name).map(|scale| json!({"scale": scale.scale, "zero_point": scale.zero_point}))
         };
         let layer = |(layer, rounded): &(&Layer, Rounded)| {
-            json!({"name": layer.name, "operator": layer.operator, "weights": layer.shape, "bits": self.bits, "macs": self.macs(layer),
+            json!({"name": layer.name, "operator": layer.operator, "weights": layer.shape, "bits": rounded.bits, "macs": self.macs(layer),
                 "weights_sqnr_db": rounded.sqnr_db, "input": scale(&layer.input), "bytes_before": 4 * layer.weights.values.len(),
-                "bytes": rounded.cells.len()})
+                "bytes": rounded.bytes()})
         };
         let layers: Vec<Value> = self.quantized.layers.iter().map(layer).collect();
         let left = |left: &Left| json!({"name": left.name, "operator": left.operator, "reason": left.reason});
@@ -103,11 +103,11 @@ impl Report<'_> {
                 escaped(&layer.name),
                 escaped(&layer.operator),
                 layer.shape,
-                self.bits,
+                rounded.bits,
                 self.macs(layer) as f64 / 1e6,
                 rounded.sqnr_db,
                 4 * layer.weights.values.len(),
-                rounded.cells.len(),
+                rounded.bytes(),
             );
         }
         for left in self.left() {

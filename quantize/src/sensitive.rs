@@ -29,7 +29,7 @@ pub fn relieved<'a>(
     budget: usize,
     mut tick: impl FnMut(),
 ) -> Result<Quantized<'a>, QuantizeError> {
-    let smallest: usize = quantized.layers.iter().map(|(_, rounded)| rounded.cells.len()).sum();
+    let smallest: usize = quantized.layers.iter().map(|(_, rounded)| rounded.bytes()).sum();
     if smallest > budget {
         let reason =
             format!("has weights of {smallest} bytes with every layer in int8: the budget of {budget} bytes is less");
@@ -37,11 +37,11 @@ pub fn relieved<'a>(
     }
     let few = samples.spread(MOST);
     let mut costs = Vec::new();
-    for (index, (layer, _)) in quantized.layers.iter().enumerate() {
+    for (index, (layer, rounded)) in quantized.layers.iter().enumerate() {
         let bytes = quantized.only(network, |other| other == index).bytes(network);
         let outputs = compare(network, &bytes, &few, &mut tick)?.outputs;
         let noise = outputs.iter().map(|output| 10f64.powf(-output.db / 10.0)).sum();
-        costs.push(Cost { noise, saved_bytes: 3 * layer.weights.values.len() });
+        costs.push(Cost { noise, saved_bytes: 4 * layer.weights.values.len() - rounded.bytes() });
     }
     let kept = kept(&costs, budget - smallest);
     let mut relieved = quantized.only(network, |index| !kept.contains(&index));

@@ -2,10 +2,10 @@
 //! biases in int32.
 
 use crate::QuantizeError;
-use crate::network::{Layer, Left, Network, Product};
+use crate::network::{BLOCK, Layer, Left, Network};
 use crate::range::Scale;
 use crate::rounding::Rounded;
-use crate::sinks;
+use crate::{opset, sinks};
 use prost::Message;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -16,6 +16,10 @@ use tract_onnx::pb::tensor_proto::DataType;
 
 /// Bits beyond which a bias is not written: sums have to fit beside it.
 const BIAS_LIMIT: f64 = (1u32 << 30) as f64;
+
+/// Of ONNX, which the crate for its files doesn't name.
+const UINT4: i32 = 21;
+const INT4: i32 = 22;
 
 /// Everything that the float model becomes.
 #[derive(Debug)]
@@ -75,20 +79,28 @@ impl<'a> Quantized<'a> {
             };
             let (of, zero) = (names.of(name, "scale"), names.of(name, "zero_point"));
             graph.initializer.push(floats(&of, &[], &[scale.scale]));
-            graph.initializer.push(bytes(&zero, DataType::Uint8, &[], vec![scale.zero_point]));
+            graph.initializer.push(bytes(&zero, DataType::Uint8 as i32, &[], vec![scale.zero_point]));
             let cells = names.of(name, "quantized");
-            nodes.push(node("QuantizeLinear", &[&from, &of, &zero], &cells, None));
-            nodes.push(node("DequantizeLinear", &[&cells, &of, &zero], &to, None));
+            nodes.push(node("QuantizeLinear", &[&from, &of, &zero], &cells, &[]));
+            nodes.push(node("DequantizeLinear", &[&cells, &of, &zero], &to, &[]));
         }
         graph.node = sorted(nodes, &graph);
         drop_unread(&mut graph);
         let mut model = pb::ModelProto { graph: Some(graph), ..network.model.clone() };
+        if self.has_fours() {
+            opset::raise(&mut model, |name| names.of(name, "axes"));
+        }
         model.metadata_props.extend(
             self.provenance
                 .iter()
                 .map(|(key, value)| pb::StringStringEntryProto { key: key.clone(), value: value.clone() }),
         );
         model.encode_to_vec()
+    }
+
+    /// Whether some weights have 4 bits.
+    fn has_fours(&self) -> bool {
+        self.layers.iter().any(|(_, rounded)| rounded.bits == 4)
     }
 
     fn put_layer(
@@ -99,19 +111,10 @@ impl<'a> Quantized<'a> {
         layer: &Layer,
         rounded: &Rounded,
     ) {
-        let name = names.of(&layer.output, "weights");
-        let (cells, axis) = match layer.product {
-            Product::Rows { transposed: true } => (transposed(&rounded.cells, rounded.columns), 1),
-            _ => (rounded.cells.clone(), 0),
+        let weights = match rounded.bits {
+            4 => put_fours(names, graph, layer, rounded),
+            _ => put_bytes(names, graph, layer, rounded),
         };
-        let outputs = rounded.scales.len();
-        let (scale, zero) = (names.of(&name, "scale"), names.of(&name, "zero_point"));
-        let shape: Vec<i64> = layer.shape.iter().map(|&side| side as i64).collect();
-        graph.initializer.push(bytes(&name, DataType::Int8, &shape, cells.iter().map(|&cell| cell as u8).collect()));
-        graph.initializer.push(floats(&scale, &[outputs as i64], &rounded.scales));
-        graph.initializer.push(bytes(&zero, DataType::Int8, &[outputs as i64], vec![0; outputs]));
-        let weights = names.of(&name, "dequantized");
-        graph.node.push(self::node("DequantizeLinear", &[&name, &scale, &zero], &weights, Some(axis)));
         node.input.resize(2, String::new());
         node.input[1] = weights;
         if !self.stored.contains(&layer.input) {
@@ -136,13 +139,57 @@ impl<'a> Quantized<'a> {
         });
         let raw: Vec<u8> = sums.flat_map(i32::to_le_bytes).collect();
         let (scale, zero, outputs) = (names.of(&name, "scale"), names.of(&name, "zero_point"), scales.len());
-        graph.initializer.push(bytes(&name, DataType::Int32, &[outputs as i64], raw));
+        graph.initializer.push(bytes(&name, DataType::Int32 as i32, &[outputs as i64], raw));
         graph.initializer.push(floats(&scale, &[outputs as i64], &scales));
-        graph.initializer.push(bytes(&zero, DataType::Int32, &[outputs as i64], vec![0; 4 * outputs]));
+        graph.initializer.push(bytes(&zero, DataType::Int32 as i32, &[outputs as i64], vec![0; 4 * outputs]));
         let bias = names.of(&name, "dequantized");
-        graph.node.push(node("DequantizeLinear", &[&name, &scale, &zero], &bias, Some(0)));
+        graph.node.push(node("DequantizeLinear", &[&name, &scale, &zero], &bias, &[("axis", 0)]));
         Some(bias)
     }
+}
+
+/// The weights in bytes, dequantized with a scale for each output: the name of what comes out.
+fn put_bytes(names: &Names, graph: &mut pb::GraphProto, layer: &Layer, rounded: &Rounded) -> String {
+    let name = names.of(&layer.output, "weights");
+    let (cells, axis) = layer.in_file(&rounded.cells);
+    let outputs = rounded.scales.len();
+    let (scale, zero) = (names.of(&name, "scale"), names.of(&name, "zero_point"));
+    let cells = cells.iter().map(|&cell| cell as u8).collect();
+    graph.initializer.push(bytes(&name, DataType::Int8 as i32, &sides(&layer.shape), cells));
+    graph.initializer.push(floats(&scale, &[outputs as i64], &rounded.scales));
+    graph.initializer.push(bytes(&zero, DataType::Int8 as i32, &[outputs as i64], vec![0; outputs]));
+    let weights = names.of(&name, "dequantized");
+    graph.node.push(node("DequantizeLinear", &[&name, &scale, &zero], &weights, &[("axis", axis)]));
+    weights
+}
+
+/// The weights in 4 bits, dequantized by block, with scales that are factors of 4 bits, dequantized with a scale for each output.
+fn put_fours(names: &Names, graph: &mut pb::GraphProto, layer: &Layer, rounded: &Rounded) -> String {
+    let name = names.of(&layer.output, "weights");
+    let (scale, factor) = (names.of(&name, "scale"), names.of(&name, "factor"));
+    let (cells, axis) = layer.in_file(&rounded.cells);
+    let (factors, _) = layer.in_file(&rounded.factors);
+    let along = 1 - axis;
+    let mut blocks = sides(&layer.shape);
+    blocks[along as usize] = (blocks[along as usize] as usize).div_ceil(BLOCK) as i64;
+    graph.initializer.push(bytes(&name, INT4, &sides(&layer.shape), in_pairs(cells.iter().map(|&cell| cell as u8))));
+    graph.initializer.push(bytes(&factor, UINT4, &blocks, in_pairs(factors.into_iter())));
+    graph.initializer.push(floats(&scale, &[rounded.scales.len() as i64], &rounded.scales));
+    let (scales, weights) = (names.of(&factor, "dequantized"), names.of(&name, "dequantized"));
+    graph.node.push(node("DequantizeLinear", &[&factor, &scale], &scales, &[("axis", axis)]));
+    let attributes = [("axis", along), ("block_size", BLOCK as i64)];
+    graph.node.push(node("DequantizeLinear", &[&name, &scales], &weights, &attributes));
+    weights
+}
+
+fn sides(shape: &[usize]) -> Vec<i64> {
+    shape.iter().map(|&side| side as i64).collect()
+}
+
+/// Two numbers of 4 bits to a byte, the first in the low bits.
+fn in_pairs(numbers: impl Iterator<Item = u8>) -> Vec<u8> {
+    let numbers: Vec<u8> = numbers.map(|number| number & 0xf).collect();
+    numbers.chunks(2).map(|pair| pair[0] | pair.get(1).map_or(0, |high| high << 4)).collect()
 }
 
 /// Names of what is added to a graph: none that it has.
@@ -157,7 +204,7 @@ impl Names {
         let ports = graph.input.iter().chain(&graph.output).map(|port| &port.name);
         let tensors = graph.initializer.iter().map(|tensor| &tensor.name);
         let taken: Vec<&String> = nodes.chain(ports).chain(tensors).collect();
-        let ends = ["float", "dequantized", "quantized", "scale", "zero_point", "weights", "bias"];
+        let ends = ["float", "dequantized", "quantized", "scale", "zero_point", "weights", "bias", "factor", "axes"];
         let mut mark = String::from("_");
         while taken.iter().any(|name| ends.iter().any(|end| name.ends_with(&format!("{mark}{end}")))) {
             mark.push('q');
@@ -170,10 +217,10 @@ impl Names {
     }
 }
 
-fn node(operator: &str, inputs: &[&str], output: &str, axis: Option<i64>) -> pb::NodeProto {
-    let attribute = axis.map(|axis| pb::AttributeProto {
-        name: "axis".into(),
-        i: axis,
+fn node(operator: &str, inputs: &[&str], output: &str, attributes: &[(&str, i64)]) -> pb::NodeProto {
+    let attribute = attributes.iter().map(|&(name, i)| pb::AttributeProto {
+        name: name.into(),
+        i,
         r#type: pb::attribute_proto::AttributeType::Int as i32,
         ..Default::default()
     });
@@ -182,28 +229,17 @@ fn node(operator: &str, inputs: &[&str], output: &str, axis: Option<i64>) -> pb:
         op_type: operator.into(),
         input: inputs.iter().map(|&input| input.to_owned()).collect(),
         output: vec![output.to_owned()],
-        attribute: attribute.into_iter().collect(),
+        attribute: attribute.collect(),
         ..Default::default()
     }
 }
 
-fn bytes(name: &str, kind: DataType, shape: &[i64], raw_data: Vec<u8>) -> pb::TensorProto {
-    pb::TensorProto {
-        name: name.to_owned(),
-        data_type: kind as i32,
-        dims: shape.to_vec(),
-        raw_data,
-        ..Default::default()
-    }
+fn bytes(name: &str, data_type: i32, shape: &[i64], raw_data: Vec<u8>) -> pb::TensorProto {
+    pb::TensorProto { name: name.to_owned(), data_type, dims: shape.to_vec(), raw_data, ..Default::default() }
 }
 
 fn floats(name: &str, shape: &[i64], values: &[f32]) -> pb::TensorProto {
-    bytes(name, DataType::Float, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect())
-}
-
-fn transposed(cells: &[i8], columns: usize) -> Vec<i8> {
-    let rows = cells.len() / columns;
-    (0..columns).flat_map(|column| (0..rows).map(move |row| cells[row * columns + column])).collect()
+    bytes(name, DataType::Float as i32, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect())
 }
 
 /// ONNX wants each node behind those that it reads: `nodes`, and those that already stand in `graph`.

@@ -31,6 +31,24 @@ pub enum Product {
     },
 }
 
+/// Input channels of a block.
+pub const BLOCK: usize = 32;
+
+/// Runs of an output's weights that have a factor in common: [`BLOCK`] input channels under one tap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocks {
+    pub count: usize,
+    /// For each column of the weights its block. Blocks are numbered by channels, then by taps.
+    pub of: Vec<usize>,
+}
+
+impl Blocks {
+    /// All columns in one.
+    pub fn one(columns: usize) -> Self {
+        Blocks { count: 1, of: vec![0; columns] }
+    }
+}
+
 /// A layer that can run in int8.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layer {
@@ -151,6 +169,32 @@ impl Layer {
 
     pub fn outputs(&self) -> usize {
         self.weights.rows().len()
+    }
+
+    /// What belongs to the weights, or to their blocks, a row an output, in the order of the file; and the axis of the outputs there.
+    pub fn in_file<T: Copy>(&self, rows: &[T]) -> (Vec<T>, i64) {
+        let columns = rows.len() / self.outputs();
+        match self.product {
+            Product::Rows { transposed: true } => {
+                ((0..columns).flat_map(|column| rows.iter().skip(column).step_by(columns).copied()).collect(), 1)
+            }
+            _ => (rows.to_vec(), 0),
+        }
+    }
+
+    pub fn blocks(&self) -> Blocks {
+        let columns = self.weights.columns;
+        let taps = self.taps();
+        let of = (0..columns).map(|column| column / taps / BLOCK * taps + column % taps);
+        Blocks { count: (columns / taps).div_ceil(BLOCK) * taps, of: of.collect() }
+    }
+
+    /// Weights of an output for one input channel.
+    fn taps(&self) -> usize {
+        match self.product {
+            Product::Patches(window) => window.kernel[0] * window.kernel[1],
+            Product::Rows { .. } => 1,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 mod constant;
 mod layer;
 
-pub use layer::{Layer, Product, Window};
+pub use layer::{BLOCK, Blocks, Layer, Product, Window};
 
 use crate::QuantizeError;
 use constant::Constants;
@@ -60,8 +60,7 @@ impl Network {
         let mut model =
             pb::ModelProto::decode(&bytes[..]).map_err(|error| refuse(format!("is no ONNX file: {error}")))?;
         let graph = model.graph.take().ok_or_else(|| refuse("holds no graph".into()))?;
-        let opset = model.opset_import.iter().find(|set| set.domain.is_empty() || set.domain == "ai.onnx");
-        let opset = opset.map_or(0, |set| set.version);
+        let opset = opset(&model);
         if opset < OLDEST_OPSET {
             return Err(refuse(format!("has operator set {opset}: export it with {OLDEST_OPSET} or later")));
         }
@@ -106,6 +105,11 @@ impl Network {
         tensor.shape.as_ref()?.dim.iter().map(side).collect()
     }
 
+    /// Version of ONNX's own operators.
+    pub fn opset(&self) -> i64 {
+        opset(&self.model)
+    }
+
     /// Outputs that are float32.
     pub fn float_outputs(&self) -> Vec<&str> {
         let is_float = |output: &&pb::ValueInfoProto| element(output) == Some(DataType::Float);
@@ -116,6 +120,11 @@ impl Network {
     pub fn bytes(&self) -> Vec<u8> {
         pb::ModelProto { graph: Some(self.graph.clone()), ..self.model.clone() }.encode_to_vec()
     }
+}
+
+fn opset(model: &pb::ModelProto) -> i64 {
+    let own = |set: &&pb::OperatorSetIdProto| set.domain.is_empty() || set.domain == "ai.onnx";
+    model.opset_import.iter().find(own).map_or(0, |set| set.version)
 }
 
 fn element(port: &pb::ValueInfoProto) -> Option<DataType> {

@@ -217,8 +217,9 @@ impl Lowering<'_> {
             return Ok(None);
         };
         self.macs.int8 += (height * width * outputs * depth * taps_y * taps_x) as u64;
-        let values = ordered(&weights.values, depth, taps_y * taps_x);
-        let filter = Filter { taps, depth, groups, outputs, weights: values, bias };
+        let ordered = |of: &Vec<i8>| ordered(of, depth, taps_y * taps_x);
+        let factors = weights.factors.as_ref().map(ordered);
+        let filter = Filter { taps, depth, groups, outputs, weights: ordered(&weights.values), factors, bias };
         let (start, size) = (pad.map(|pad| -(pad as isize)), [height, width]);
         let reach = Reach { start, stride, dilation, size, first: [0, 0], step: [1, 1] };
         Ok(Some(self.sums(image, &[(filter, reach)], weights.zeros(outputs), unit, size)))

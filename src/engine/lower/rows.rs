@@ -134,8 +134,9 @@ impl Lowering<'_> {
         unit: Vec<f32>,
     ) -> Result<Sums, String> {
         let (width, depth, outputs) = (self.image(input).width, self.image(input).channels, unit.len());
-        let values = if transposed { weights.values.clone() } else { ordered(&weights.values, depth, outputs) };
-        let filter = Filter { taps: [1, 1], depth, groups: 1, outputs, weights: values, bias };
+        let by_output = |of: &Vec<i8>| if transposed { of.clone() } else { ordered(of, depth, outputs) };
+        let (values, factors) = (by_output(&weights.values), weights.factors.as_ref().map(by_output));
+        let filter = Filter { taps: [1, 1], depth, groups: 1, outputs, weights: values, factors, bias };
         let dims = self.shape(node.output()).ok_or("its shape is not known")?.to_vec();
         self.macs.int8 += (width * outputs * depth) as u64;
         let filters = [(filter, Reach::pixels(width))];

@@ -22,6 +22,8 @@ pub struct Filter {
     pub outputs: usize,
     /// In the order output channel, ky, kx, input channel of its group.
     pub weights: Vec<i8>,
+    /// Of weights of 4 bits, in the order of the weights.
+    pub factors: Option<Vec<i8>>,
     /// In sums, for each output channel.
     pub bias: Vec<i32>,
 }
@@ -31,7 +33,7 @@ impl Filter {
     fn ones(&self) -> Filter {
         let (taps, groups) = (self.taps, self.groups);
         let weights = vec![1; groups * taps[0] * taps[1] * self.depth];
-        Filter { outputs: groups, weights, bias: vec![0; groups], ..*self }
+        Filter { outputs: groups, weights, factors: None, bias: vec![0; groups], ..*self }
     }
 
     /// The weights of each output channel.
@@ -71,6 +73,8 @@ struct Part {
     depthwise: bool,
     /// In the order output channel, ky, kx, input channel; of a depthwise convolution ky, kx, channel.
     weights: Vec<i8>,
+    /// As the weights; none of a depthwise convolution, whose weights are few.
+    factors: Option<Vec<i8>>,
     offset: Vec<i32>,
     /// Its first output channel.
     channel: usize,
@@ -86,6 +90,8 @@ impl Part {
             true => ordered(&filter.weights, outputs, taps[0] * taps[1]),
             false => ungrouped(&filter.weights, depth, groups, outputs),
         };
+        let factors = filter.factors.as_ref().filter(|_| !depthwise);
+        let factors = factors.map(|factors| ungrouped(factors, depth, groups, outputs));
         let offset = filter.kernels().zip(&filter.bias).map(|(kernel, bias)| {
             let sum: i32 = kernel.iter().map(|&weight| i32::from(weight)).sum();
             bias.wrapping_sub(zero_point.wrapping_mul(sum))
@@ -101,7 +107,7 @@ impl Part {
             input: nowhere,
             output: nowhere,
         };
-        Part { reach, shape, depthwise, offset: offset.collect(), weights, channel }
+        Part { reach, shape, depthwise, offset: offset.collect(), weights, factors, channel }
     }
 }
 
@@ -230,7 +236,9 @@ impl Lowering<'_> {
                 Kernel8::Depthwise(shape, depthwise8::Weights::pack(self.isa, &shape, &part.weights, &part.offset))
             } else {
                 let real = part.weights.len() / (shape.outputs * shape.taps[0] * shape.taps[1]);
-                Kernel8::Dense(shape, Weights::pack(self.isa, &shape, size[0], real, &part.weights, &part.offset))
+                let factors = part.factors.as_deref();
+                let weights = Weights::pack(self.isa, &shape, size[0], real, &part.weights, factors, &part.offset);
+                Kernel8::Dense(shape, weights)
             };
             let step = Conv8 { input: sums.input, output, rows: size[0], kernel, end: end.clone() };
             self.draft.steps.push(Step::Conv8(Box::new(step)));

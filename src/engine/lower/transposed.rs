@@ -103,8 +103,9 @@ impl Lowering<'_> {
             }
             let filters: Vec<(Filter, Reach)> = (pieces.iter())
                 .map(|piece| {
+                    let factors = weights.factors.as_ref().map(|factors| piece.weights(factors, dims));
                     let (taps, weights) = ([piece.y.taps, piece.x.taps], piece.weights(&weights.values, dims));
-                    (Filter { taps, depth, groups: 1, outputs, weights, bias: bias.clone() }, piece.reach())
+                    (Filter { taps, depth, groups: 1, outputs, weights, factors, bias: bias.clone() }, piece.reach())
                 })
                 .collect();
             self.macs.int8 += macs(&pieces, depth * outputs);

@@ -16,6 +16,8 @@ pub struct Weights {
     zero: Vec<i32>,
     axis: usize,
     pub shape: Vec<usize>,
+    /// Where they are written in 4 bits by block: for each value what 4 bits are multiplied by, 0 to 15.
+    pub factors: Option<Vec<i8>>,
 }
 
 impl Weights {
@@ -93,11 +95,17 @@ impl Lowering<'_> {
                 return Err(format!("{count} {what} of its weights, which are {size} along axis {axis}"));
             }
         }
-        Ok(Some(Weights { values, scale, zero, axis, shape }.fold()))
+        Ok(Some(Weights { values, scale, zero, axis, shape, factors: None }.fold()))
     }
 
     /// DequantizeLinear of a constant.
     pub(super) fn dequantized_weights(&mut self, node: &Node, input: &str) -> Found {
+        if let Some(Form::Weights(factors)) = node.input(1).and_then(|name| self.forms.get(name)).cloned() {
+            return match self.in_blocks(node, input, &factors) {
+                Some(weights) => self.set(node, Form::Weights(Rc::new(weights))),
+                None => Ok(false),
+            };
+        }
         let rank = self.shape(input).map_or(0, <[usize]>::len);
         let scale = node.input(1).and_then(|name| self.constant_floats(name)).ok_or("its scale is not constant")?;
         // One scale lies along every axis.
@@ -110,5 +118,32 @@ impl Lowering<'_> {
             Some(weights) => self.set(node, Form::Weights(Rc::new(weights))),
             None => Ok(false),
         }
+    }
+
+    /// Weights of 4 bits whose scale for each block of an axis is a factor of 4 bits, dequantized with a scale for each output: cell times factor
+    /// is a weight of 8 bits.
+    fn in_blocks(&self, node: &Node, input: &str, by: &Weights) -> Option<Weights> {
+        let (cells, unsigned) = self.constant_int8(input).filter(|_| node.input(2).is_none())?;
+        let shape = self.shape(input)?.to_vec();
+        let along = axis_of(node.int("axis", 1), shape.len())?;
+        let block = usize::try_from(node.int("block_size", 0)).ok().filter(|&block| block > 0)?;
+        let mut blocks = shape.clone();
+        blocks[along] = shape[along].div_ceil(block);
+        let fits = !unsigned && blocks == by.shape && by.axis != along && by.zero.is_empty() && by.factors.is_none();
+        if !fits
+            || !by.values.iter().all(|factor| (0..16).contains(factor))
+            || !cells.iter().all(|cell| (-8..8).contains(cell))
+        {
+            return None;
+        }
+        let inner: usize = shape[along + 1..].iter().product();
+        let factor = |at: usize| {
+            let (outer, rest) = (at / (inner * shape[along]), at % (inner * shape[along]));
+            by.values[(outer * blocks[along] + rest / inner / block) * inner + rest % inner]
+        };
+        let factors: Vec<i8> = (0..cells.len()).map(factor).collect();
+        let values = cells.iter().zip(&factors).map(|(cell, factor)| cell * factor).collect();
+        let (scale, axis) = (by.scale.clone(), by.axis);
+        Some(Weights { values, scale, zero: Vec::new(), axis, shape, factors: Some(factors) })
     }
 }

@@ -1,8 +1,9 @@
 //! An ONNX file, taken apart field by field as it is read: each initializer becomes a tensor by itself, so that no more than one is there twice, and
 //! nodes are counted before there are too many.
 
-use super::constant;
+use super::{constant, four};
 use prost::Message;
+use std::collections::HashSet;
 use std::io::{self, BufRead};
 use tract_onnx::pb;
 use tract_onnx::prelude::Tensor;
@@ -21,6 +22,8 @@ pub struct File {
     /// Without the graph's initializers.
     pub model: pb::ModelProto,
     pub initializers: Vec<(String, Tensor)>,
+    /// Those among them that are of 4 bits in the file.
+    pub fours: HashSet<String>,
 }
 
 /// Decodes an ONNX file of `size` bytes.
@@ -34,7 +37,7 @@ pub fn decode(file: impl BufRead, size: u64) -> Result<File, String> {
     let mut reader = Reader { file, left: size, field: Vec::new() };
     let mut model = pb::ModelProto::default();
     let mut graph: Option<pb::GraphProto> = None;
-    let mut initializers = Vec::new();
+    let (mut initializers, mut fours) = (Vec::new(), HashSet::new());
     while reader.left > 0 {
         let tag = reader.varint()?;
         if tag != tag_of(GRAPH) {
@@ -47,8 +50,11 @@ pub fn decode(file: impl BufRead, size: u64) -> Result<File, String> {
         while reader.left > end {
             let tag = reader.varint()?;
             if tag == tag_of(INITIALIZER) {
-                let (name, value) = reader.initializer()?;
-                initializers.push((name, value));
+                let tensor = reader.initializer()?;
+                initializers.push((tensor.name.clone(), constant(&tensor)?));
+                if four::is_four(&tensor) {
+                    fours.insert(tensor.name);
+                }
                 continue;
             }
             if tag == tag_of(NODE) && graph.node.len() == MAX_NODES {
@@ -62,7 +68,7 @@ pub fn decode(file: impl BufRead, size: u64) -> Result<File, String> {
         }
     }
     model.graph = graph;
-    Ok(File { model, initializers })
+    Ok(File { model, initializers, fours })
 }
 
 /// Of a field with a length.
@@ -147,14 +153,11 @@ impl<F: BufRead> Reader<F> {
         self.file.read_exact(&mut to[start..]).map_err(unread)
     }
 
-    fn initializer(&mut self) -> Result<(String, Tensor), String> {
+    fn initializer(&mut self) -> Result<pb::TensorProto, String> {
         let size = self.varint()?;
         let mut bytes = Vec::new();
         self.append(size, &mut bytes)?;
-        let tensor = pb::TensorProto::decode(&bytes[..]).map_err(|error| malformed(&error))?;
-        drop(bytes);
-        let value = constant(&tensor)?;
-        Ok((tensor.name, value))
+        pb::TensorProto::decode(&bytes[..]).map_err(|error| malformed(&error))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod facts;
 mod file;
+mod four;
 mod half;
 mod known;
 mod single;
@@ -118,8 +119,12 @@ impl Graph {
     /// # Errors
     /// What is wrong, with the name of the input, the initializer or the node.
     pub fn new(file: File, bound: &Bound) -> Result<Self, String> {
-        let File { mut model, initializers } = file;
+        let File { mut model, initializers, fours } = file;
         let graph = model.graph.take().ok_or("it holds no graph")?;
+        let reads_fours = |node: &&pb::NodeProto| node.input.iter().any(|name| fours.contains(name));
+        if let Some(node) = graph.node.iter().filter(reads_fours).find(|node| node.op_type != "DequantizeLinear") {
+            return Err(format!("{}: reads values of 4 bits, which DequantizeLinear alone may here", label(node)));
+        }
         let mut constants = bound.constants.clone();
         constants.extend(initializers.into_iter().map(|(name, value)| (name, Arc::new(value))));
         let (mut inputs, mut facts, mut halves) = (Vec::new(), HashMap::new(), HashSet::new());
@@ -249,9 +254,10 @@ fn constant(tensor: &pb::TensorProto) -> Result<Tensor, String> {
         return Err(failed("its data lies in another file; save the model in one file".into()));
     }
     let mut sides = tensor.dims.iter().map(|&side| usize::try_from(side).ok());
-    let elements = sides.try_fold(1usize, |all, side| all.checked_mul(side?));
-    if elements.is_none_or(|elements| elements > MAX_ELEMENTS) {
-        return Err(failed(format!("shape {:?} is out of range", tensor.dims)));
+    let elements = sides.try_fold(1usize, |all, side| all.checked_mul(side?)).filter(|&all| all <= MAX_ELEMENTS);
+    let elements = elements.ok_or_else(|| failed(format!("shape {:?} is out of range", tensor.dims)))?;
+    if four::is_four(tensor) {
+        return four::tensor(tensor, elements).map_err(failed);
     }
     super::model::guarded(|| {
         tract_onnx::tensor::load_tensor(&tract_onnx::data_resolver::MmapDataResolver, tensor, None)

@@ -6,6 +6,7 @@
 //!
 //! The depth is a multiple of 4; what a pixel has beyond the real channels meets zero weights.
 
+mod kept;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
@@ -42,20 +43,34 @@ pub enum Packed {
 
 impl Weights {
     /// `weights` in the order output channel, ky, kx, input channel, with `real` input channels (at most the shape's depth), and an `offset` for
-    /// each output channel. The image has `rows` output rows.
+    /// each output channel. The image has `rows` output rows. With `factors`, in the order of the weights, a weight is its factor, 0 to 15, times
+    /// -8 to 7, and is kept in 4 bits.
     ///
     /// # Panics
-    /// If the lengths don't fit the shape.
-    pub fn pack(isa: Isa, shape: &Shape, rows: usize, real: usize, weights: &[i8], offset: &[i32]) -> Self {
+    /// If the lengths don't fit the shape, or the factors the weights.
+    pub fn pack(
+        isa: Isa,
+        shape: &Shape,
+        rows: usize,
+        real: usize,
+        weights: &[i8],
+        factors: Option<&[i8]>,
+        offset: &[i32],
+    ) -> Self {
         assert!(real <= shape.depth && shape.depth.is_multiple_of(4));
         assert_eq!(weights.len(), shape.outputs * shape.taps[0] * shape.taps[1] * real);
+        assert!(factors.is_none_or(|factors| factors.len() == weights.len()));
         assert_eq!(offset.len(), shape.outputs);
         let packed = match isa {
-            Isa::Scalar => Packed::Scalar(scalar::Weights::pack(shape, real, weights, offset)),
+            Isa::Scalar => Packed::Scalar(scalar::Weights::pack(shape, real, weights, factors, offset)),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 | Isa::Avx512Vnni => Packed::X86(x86::Weights::pack(isa, shape, rows, real, weights, offset)),
+            Isa::Avx2 | Isa::Avx512Vnni => {
+                Packed::X86(x86::Weights::pack(isa, shape, rows, real, weights, factors, offset))
+            }
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon | Isa::NeonDot => Packed::Neon(neon::Weights::pack(isa, shape, rows, real, weights, offset)),
+            Isa::Neon | Isa::NeonDot => {
+                Packed::Neon(neon::Weights::pack(isa, shape, rows, real, weights, factors, offset))
+            }
         };
         Weights { isa, shape: *shape, packed: Arc::new(packed) }
     }
@@ -67,7 +82,7 @@ impl Weights {
     /// Elements of scratch memory that [`run`] needs: some forms need room for what they transform.
     pub fn scratch(&self) -> usize {
         match &*self.packed {
-            Packed::Scalar(_) => 0,
+            Packed::Scalar(weights) => weights.scratch(),
             #[cfg(target_arch = "x86_64")]
             Packed::X86(weights) => weights.scratch(),
             #[cfg(target_arch = "aarch64")]
@@ -113,7 +128,7 @@ pub fn run(
     shape.check(&rows, input.len(), output.len());
     epilogue.check(shape.outputs, &output);
     match &*weights.packed {
-        Packed::Scalar(weights) => scalar::run(shape, weights, input, rows, epilogue, output),
+        Packed::Scalar(weights) => scalar::run(shape, weights, input, rows, epilogue, output, scratch),
         #[cfg(target_arch = "x86_64")]
         Packed::X86(packed) => {
             x86::run(weights.isa, shape, packed, input, rows, epilogue, output, scratch);
@@ -133,6 +148,7 @@ mod tests {
     struct Case {
         real: usize,
         of: Case8,
+        factors: Option<Vec<i8>>,
     }
 
     impl Case {
@@ -143,13 +159,28 @@ mod tests {
 
         fn of(random: &mut Random, conv: Conv) -> Self {
             let real = conv.shape.depth - random.below(4);
-            Case { real, of: Case8::new(random, conv, conv.shape.taps[0] * conv.shape.taps[1] * real) }
+            let of = Case8::new(random, conv, conv.shape.taps[0] * conv.shape.taps[1] * real);
+            Case { real, of, factors: None }
+        }
+
+        /// With weights of 4 bits, and a factor for up to 32 channels of a tap.
+        fn in_nibbles(mut self, random: &mut Random) -> Self {
+            let mut factors = Vec::new();
+            for own in self.of.weights.chunks_exact_mut(self.real) {
+                for own in own.chunks_mut(32) {
+                    let factor = 1 + random.below(15) as i8;
+                    factors.extend(vec![factor; own.len()]);
+                    own.fill_with(|| factor * (random.below(16) as i8 - 8));
+                }
+            }
+            self.factors = Some(factors);
+            self
         }
 
         fn check(&self) {
             let Case8 { conv: Conv { shape, rows: all, .. }, weights, offset, input, .. } = &self.of;
             self.of.check(|isa, rows, epilogue, output| {
-                let weights = Weights::pack(isa, shape, *all, self.real, weights, offset);
+                let weights = Weights::pack(isa, shape, *all, self.real, weights, self.factors.as_deref(), offset);
                 let mut scratch = vec![-1; weights.scratch()];
                 run(shape, &weights, input, rows, epilogue, output, &mut scratch);
             });
@@ -163,7 +194,9 @@ mod tests {
             let taps = [1 + random.below(4), 1 + random.below(4)];
             let stride = [1 + random.below(3), 1 + random.below(3)];
             let (depth, outputs) = (4 * (1 + random.below(20)), 1 + random.below(70));
-            Case::new(&mut random, taps, stride, depth, outputs).check();
+            let case = Case::new(&mut random, taps, stride, depth, outputs);
+            case.check();
+            case.in_nibbles(&mut random).check();
         }
     }
 
@@ -210,7 +243,9 @@ mod tests {
         };
         for _ in 0..100 {
             let (depth, outputs) = (4 * (4 + random.below(30)), 1 + random.below(40));
-            near(&mut random, depth, outputs, 30).check();
+            let case = near(&mut random, depth, outputs, 30);
+            case.check();
+            case.in_nibbles(&mut random).check();
         }
         // Around the largest sums whose bits are all known: 2^25 / 128 / 9 = 29127 is 227.6 channels of weights of -128.
         for (depth, cell) in [(224, -128), (224, 127), (228, -128), (256, -128)] {
@@ -241,7 +276,7 @@ mod tests {
             input[pixel * 4] = store(value);
         }
         for isa in Isa::available() {
-            let weights = Weights::pack(isa, &shape, 1, 1, &[1, 1, 1, 1, 1, -1, 0, 0], &[10, 0]);
+            let weights = Weights::pack(isa, &shape, 1, 1, &[1, 1, 1, 1, 1, -1, 0, 0], None, &[10, 0]);
             let mut cells = [store(0); 8];
             let epilogue = Epilogue::Int8 { scale: &[0.5, 1.0], zero_point: 1, low: -128, high: 127 };
             run(&shape, &weights, &input, 0..1, epilogue, Output::Int8(&mut cells), &mut []);

@@ -19,6 +19,7 @@
 //! making them is a small part of the work.
 
 use super::super::SLACK;
+use super::kept::{Kept, LINE, Line};
 use super::{Epilogue, Output, Shape};
 use std::ops::Range;
 
@@ -91,8 +92,8 @@ pub fn fits(shape: &Shape, rows: usize, weights: &[i8]) -> bool {
         && weights.chunks(weights.len().div_ceil(shape.outputs).max(1)).all(|w| 128 * own(w) < 1 << 25)
 }
 
-/// Weights in the order block of outputs, group of channels, tap, output, channel of the group: zero beyond the real ones.
-pub fn pack<K: Kernel>(shape: &Shape, real: usize, weights: &[i8]) -> Vec<i8> {
+/// Weights, or their factors, in the order block of outputs, group of channels, tap, output, channel of the group: zero beyond the real ones.
+fn arranged<K: Kernel>(shape: &Shape, real: usize, weights: &[i8]) -> Vec<i8> {
     let mut packed = Vec::with_capacity(shape.outputs.div_ceil(K::BLOCK) * block_weights::<K>(shape));
     for first in (0..shape.outputs).step_by(K::BLOCK) {
         for channel in (0..steps::<K>(shape) * K::STEP).step_by(K::PAIR) {
@@ -106,6 +107,11 @@ pub fn pack<K: Kernel>(shape: &Shape, real: usize, weights: &[i8]) -> Vec<i8> {
         }
     }
     packed
+}
+
+pub fn pack<K: Kernel>(shape: &Shape, real: usize, weights: &[i8], factors: Option<&[i8]>) -> Kept {
+    let lines = |of: &[i8]| Line::all(&arranged::<K>(shape, real, of));
+    Kept::new(lines(weights), factors.map(lines))
 }
 
 /// Steps over all channels.
@@ -143,17 +149,17 @@ fn band<K: Kernel>(shape: &Shape) -> usize {
 }
 
 /// Numbers of 32 bits that a job needs beside input and output: an image has `rows` output rows.
-pub fn scratch<K: Kernel>(shape: &Shape, rows: usize) -> usize {
+pub fn scratch<K: Kernel>(shape: &Shape, rows: usize, weights: &Kept) -> usize {
     let groups = (rows.div_ceil(OUT) * shape.width.div_ceil(OUT)).div_ceil(K::GROUP);
     let cells = band::<K>(shape).min(groups) * group_cells::<K>(shape);
-    (cells + CELLS * tap_weights::<K>(shape)) / 2 + products::<K>()
+    (cells + CELLS * tap_weights::<K>(shape)) / 2 + products::<K>() + weights.room(block_weights::<K>(shape) / LINE)
 }
 
 /// What is to be computed, and where it lies.
 pub struct Job<'a> {
     pub shape: &'a Shape,
     /// As [`pack`] leaves them.
-    pub weights: &'a [i8],
+    pub weights: &'a Kept,
     /// Of whole blocks.
     pub offset: &'a [i32],
     pub input: &'a [u8],
@@ -172,7 +178,9 @@ impl Job<'_> {
         let own = group_cells::<K>(self.shape);
         let count = self.rows.len().div_ceil(OUT) * self.shape.width.div_ceil(OUT);
         let band = band::<K>(self.shape).min(count.div_ceil(K::GROUP));
+        let lines = block_weights::<K>(self.shape) / LINE;
         let (products, scratch) = scratch.split_at_mut(products::<K>());
+        let (room, scratch) = scratch.split_at_mut(self.weights.room(lines));
         let (cells, weights) = bytemuck::cast_slice_mut::<_, i16>(scratch).split_at_mut(band * own);
         let weights = &mut weights[..CELLS * tap_weights::<K>(self.shape)];
         for start in (0..count).step_by(band * K::GROUP) {
@@ -188,9 +196,10 @@ impl Job<'_> {
                     unsafe { K::transform(self.shape, from.as_ptr(), cells[t * K::STEP..].as_mut_ptr()) };
                 }
             }
-            for (block, own_weights) in self.weights.chunks_exact(block_weights::<K>(self.shape)).enumerate() {
+            for block in 0..self.weights.len() / lines {
+                let own_weights = self.weights.get(block * lines..(block + 1) * lines, room);
                 // SAFETY: both are those of a block of outputs and all channels.
-                unsafe { K::spread(own_weights, weights) };
+                unsafe { K::spread(bytemuck::cast_slice(own_weights), weights) };
                 for first in (0..groups).step_by(K::GROUPS) {
                     let some = first..groups.min(first + K::GROUPS);
                     for (cell, weights) in weights.chunks_exact(tap_weights::<K>(self.shape)).enumerate() {

@@ -10,6 +10,7 @@ mod transformed;
 
 use super::super::Isa;
 use super::super::neon::{BLOCK, Pairs, finish};
+use super::kept::{Kept, LINE, Line};
 use super::{Epilogue, Output, Shape, winograd};
 use std::ops::Range;
 use transformed::Neon;
@@ -21,7 +22,7 @@ const STEP: usize = 16;
 pub struct Weights {
     form: Form,
     /// In blocks of outputs, each in the order in which its form reads them.
-    packed: Vec<i8>,
+    packed: Kept,
     scratch: usize,
     /// By output.
     offset: Vec<i32>,
@@ -61,16 +62,29 @@ impl Steps {
 }
 
 impl Weights {
-    pub fn pack(isa: Isa, shape: &Shape, rows: usize, real: usize, weights: &[i8], offset: &[i32]) -> Self {
+    pub fn pack(
+        isa: Isa,
+        shape: &Shape,
+        rows: usize,
+        real: usize,
+        weights: &[i8],
+        factors: Option<&[i8]>,
+        offset: &[i32],
+    ) -> Self {
         let mut padded = offset.to_vec();
         padded.resize(shape.outputs.next_multiple_of(BLOCK), 0);
-        let (form, packed, scratch) = if isa == Isa::NeonDot {
-            (Form::Dot, dot::pack(shape, real, weights), 0)
-        } else if winograd::fits(shape, rows, weights) {
-            (Form::Winograd, winograd::pack::<Neon>(shape, real, weights), winograd::scratch::<Neon>(shape, rows))
-        } else {
-            (Form::Mlal(Pairs::of(weights)), mlal::pack(shape, real, weights), 0)
+        if isa != Isa::NeonDot && winograd::fits(shape, rows, weights) {
+            let packed = winograd::pack::<Neon>(shape, real, weights, factors);
+            let scratch = winograd::scratch::<Neon>(shape, rows, &packed);
+            return Weights { form: Form::Winograd, packed, scratch, offset: padded };
+        }
+        let (form, arrange): (_, fn(&Shape, usize, &[i8]) -> Vec<i8>) = match isa == Isa::NeonDot {
+            true => (Form::Dot, dot::pack),
+            false => (Form::Mlal(Pairs::of(weights)), mlal::pack),
         };
+        let lines = |of: &[i8]| Line::all(&arrange(shape, real, of));
+        let packed = Kept::new(lines(weights), factors.map(lines));
+        let scratch = packed.room(block_lines(shape));
         Weights { form, packed, scratch, offset: padded }
     }
 
@@ -80,7 +94,7 @@ impl Weights {
     }
 
     pub fn bytes(&self) -> usize {
-        self.packed.len() + size_of_val(&self.offset[..])
+        self.packed.bytes() + size_of_val(&self.offset[..])
     }
 }
 
@@ -100,6 +114,10 @@ fn block_bytes(shape: &Shape) -> usize {
     BLOCK * shape.taps[0] * shape.taps[1] * depth_steps(shape) * STEP
 }
 
+fn block_lines(shape: &Shape) -> usize {
+    block_bytes(shape) / LINE
+}
+
 pub fn run(
     shape: &Shape,
     weights: &Weights,
@@ -117,17 +135,17 @@ pub fn run(
         return;
     }
     let steps = Steps::new(shape);
-    // Blocks of outputs outside: the weights of one stay in the first cache for a whole row.
-    for (at, y) in rows.enumerate() {
-        let cells = &input[shape.input.origin + y * shape.stride[0] * shape.input.row..];
-        for (block, (own, offset)) in
-            weights.packed.chunks_exact(block_bytes(shape)).zip(weights.offset.as_chunks().0).enumerate()
-        {
+    // Blocks of outputs outside: the weights of one are unpacked once, and stay in a near cache for all rows.
+    let lines = block_lines(shape);
+    for (block, offset) in weights.offset.as_chunks().0.iter().enumerate() {
+        let own = weights.packed.get(block * lines..(block + 1) * lines, scratch);
+        for (at, y) in rows.clone().enumerate() {
+            let cells = &input[shape.input.origin + y * shape.stride[0] * shape.input.row..];
             // SAFETY: aarch64 has NEON, `conv8::run` has checked that input and output have what the shape says, and the weights were packed for it.
             unsafe {
                 let (pixel, place) = (shape.output.pixel, at * shape.output.row);
                 let finish = finish::Row::new(&epilogue, &mut output, shape.outputs, pixel, place, block * BLOCK);
-                let (cells, own) = (cells.as_ptr(), own.as_ptr());
+                let (cells, own) = (cells.as_ptr(), own.as_ptr().cast());
                 match finish {
                     finish::Row::Int8(finish) => row(weights.form, &steps, cells, own, offset, shape.width, finish),
                     finish::Row::Float(finish) => row(weights.form, &steps, cells, own, offset, shape.width, finish),

@@ -11,6 +11,7 @@ mod transformed;
 use super::super::Isa;
 use super::super::tile::{BLOCK, HALF, Places, TILED, Tiled, even};
 use super::super::walk::Walk;
+use super::kept::{Kept, Line};
 use super::{Epilogue, Output, Shape, winograd};
 use finish::{End, Finish, Stored};
 use std::ops::Range;
@@ -18,10 +19,6 @@ use transformed::Avx2;
 
 /// Outputs that waste most of 16 lanes.
 const FEW: usize = 4;
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[repr(C, align(64))]
-struct Line([i8; 64]);
 
 /// What an instruction set has to bring.
 struct Kernels {
@@ -73,72 +70,95 @@ pub enum Weights {
 /// Weights and offsets for tiles.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lines {
-    lines: Vec<Line>,
+    kept: Kept,
     /// Of whole blocks.
     offset: Vec<[i32; BLOCK]>,
+    /// Elements of scratch memory that a block needs.
+    scratch: usize,
 }
 
 /// Weights that are transformed when they are needed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transformed {
-    packed: Vec<i8>,
+    packed: Kept,
     /// Of whole blocks.
     offset: Vec<i32>,
     scratch: usize,
 }
 
 impl Weights {
-    pub fn pack(isa: Isa, shape: &Shape, rows: usize, real: usize, weights: &[i8], offset: &[i32]) -> Self {
+    pub fn pack(
+        isa: Isa,
+        shape: &Shape,
+        rows: usize,
+        real: usize,
+        weights: &[i8],
+        factors: Option<&[i8]>,
+        offset: &[i32],
+    ) -> Self {
         assert!(Isa::available().contains(&isa), "no {isa} on this machine");
         if isa == Isa::Avx2 && winograd::fits(shape, rows, weights) {
-            let packed = winograd::pack::<Avx2>(shape, real, weights);
+            let packed = winograd::pack::<Avx2>(shape, real, weights, factors);
             let mut padded = offset.to_vec();
             padded.resize(shape.outputs.next_multiple_of(<Avx2 as winograd::Kernel>::BLOCK), 0);
-            let scratch = winograd::scratch::<Avx2>(shape, rows);
+            let scratch = winograd::scratch::<Avx2>(shape, rows, &packed);
             return Weights::Winograd(Transformed { packed, offset: padded, scratch });
         }
-        Weights::Direct(Lines::pack(isa, shape, real, weights, offset))
+        Weights::Direct(Lines::pack(isa, shape, real, weights, factors, offset))
     }
 
     /// Elements of scratch memory that [`run`] needs.
     pub fn scratch(&self) -> usize {
         match self {
-            Weights::Direct(_) => 0,
+            Weights::Direct(weights) => weights.scratch,
             Weights::Winograd(weights) => weights.scratch,
         }
     }
 
     pub fn bytes(&self) -> usize {
         match self {
-            Weights::Direct(Lines { lines, offset }) => size_of_val(&lines[..]) + size_of_val(&offset[..]),
-            Weights::Winograd(Transformed { packed, offset, .. }) => packed.len() + size_of_val(&offset[..]),
+            Weights::Direct(Lines { kept, offset, .. }) => kept.bytes() + size_of_val(&offset[..]),
+            Weights::Winograd(Transformed { packed, offset, .. }) => packed.bytes() + size_of_val(&offset[..]),
         }
     }
 }
 
 impl Lines {
-    fn pack(isa: Isa, shape: &Shape, real: usize, weights: &[i8], offset: &[i32]) -> Self {
+    fn pack(isa: Isa, shape: &Shape, real: usize, weights: &[i8], factors: Option<&[i8]>, offset: &[i32]) -> Self {
         let kernels = Kernels::of(isa);
         let taps = shape.taps[0] * shape.taps[1];
-        let weight = |o: usize, tap: usize, c: usize| {
-            if o < shape.outputs && c < real { weights[(o * taps + tap) * real + c] } else { 0 }
-        };
-        let mut lines = Vec::new();
-        for first in (0..shape.outputs).step_by(BLOCK) {
-            let form = kernels.form(shape.depth, (shape.outputs - first).min(BLOCK));
-            for tap in 0..taps {
-                for c in (0..shape.depth).step_by(form.cells) {
-                    (form.arrange)(&|output, cell| weight(first + output, tap, c + cell), &mut lines);
+        let arranged = |of: &[i8]| {
+            let weight = |o: usize, tap: usize, c: usize| {
+                if o < shape.outputs && c < real { of[(o * taps + tap) * real + c] } else { 0 }
+            };
+            let mut lines = Vec::new();
+            for first in (0..shape.outputs).step_by(BLOCK) {
+                let form = kernels.form(shape.depth, (shape.outputs - first).min(BLOCK));
+                for tap in 0..taps {
+                    for c in (0..shape.depth).step_by(form.cells) {
+                        (form.arrange)(&|output, cell| weight(first + output, tap, c + cell), &mut lines);
+                    }
                 }
             }
-        }
+            lines
+        };
         let mut blocks = vec![[0i32; BLOCK]; shape.outputs.div_ceil(BLOCK)];
         for (o, &offset) in offset.iter().enumerate() {
             let sum: i32 = weights[o * taps * real..][..taps * real].iter().map(|&w| i32::from(w)).sum();
             blocks[o / BLOCK][o % BLOCK] = offset.wrapping_sub(sum.wrapping_mul(128));
         }
-        Lines { lines, offset: blocks }
+        // The lines of AVX2 hold 16 bits a weight.
+        let kept = Kept::new(arranged(weights), factors.filter(|_| isa == Isa::Avx512Vnni).map(arranged));
+        let walk = Walk::new(shape);
+        let largest = (0..blocks.len()).map(|block| lines_of(kernels, shape, &walk, block)).max().unwrap_or(0);
+        Lines { scratch: kept.room(largest), kept, offset: blocks }
     }
+}
+
+/// Of a block of outputs.
+fn lines_of(kernels: &Kernels, shape: &Shape, walk: &Walk, block: usize) -> usize {
+    let form = kernels.form(shape.depth, (shape.outputs - block * BLOCK).min(BLOCK));
+    walk.cells() / form.cells * form.lines
 }
 
 #[expect(clippy::too_many_arguments)]
@@ -153,7 +173,7 @@ pub fn run(
     scratch: &mut [i32],
 ) {
     match weights {
-        Weights::Direct(lines) => by_tiles(isa, shape, lines, input, rows, epilogue, output),
+        Weights::Direct(lines) => by_tiles(isa, shape, lines, input, rows, epilogue, output, scratch),
         Weights::Winograd(Transformed { packed, offset, .. }) => {
             let job = winograd::Job { shape, weights: packed, offset, input, rows, epilogue: &epilogue };
             // SAFETY: packing checked that this machine has AVX2, and `conv8::run` that the output has what the shape says.
@@ -162,6 +182,7 @@ pub fn run(
     }
 }
 
+#[expect(clippy::too_many_arguments)]
 fn by_tiles(
     isa: Isa,
     shape: &Shape,
@@ -170,11 +191,12 @@ fn by_tiles(
     rows: Range<usize>,
     epilogue: Epilogue<'_>,
     mut output: Output<'_>,
+    scratch: &mut [i32],
 ) {
     let kernels = Kernels::of(isa);
     let walk = Walk::new(shape);
     let mut sums = Tiled([[0; HALF]; TILED]);
-    let mut lines = &weights.lines[..];
+    let mut line = 0;
     for (block, offset) in weights.offset.iter().enumerate() {
         let first = block * BLOCK;
         let outputs = (shape.outputs - first).min(BLOCK);
@@ -182,8 +204,9 @@ fn by_tiles(
         let form = kernels.form(shape.depth, outputs);
         let finish = Finish::new(&epilogue, first, outputs, form.sharing);
         let widest = even(shape.width, form.tiles.len());
-        let (own, rest) = lines.split_at(walk.cells() / form.cells * form.lines);
-        lines = rest;
+        let end = line + lines_of(kernels, shape, &walk, block);
+        let own = weights.kept.get(line..end, scratch);
+        line = end;
         for y in rows.clone() {
             let row = &input[shape.input.origin + y * shape.stride[0] * shape.input.row..];
             for x in (0..shape.width).step_by(widest) {
