@@ -4,8 +4,8 @@ use clap::{CommandFactory, Parser};
 use indicatif::{ProgressBar, ProgressStyle};
 use semrx::bundle::sha256;
 use semrx_quantize::{
-    Draw, Network, QuantizeError, Report, Samples, Settings, compare, quantize, relief_runs, relieved, runs, whole,
-    writable,
+    Bounds, Calibrated, Draw, Network, QuantizeError, Report, Samples, Store, TaskLoss, activation_runs, compare,
+    costly_activations, relief_runs, relieved, shortcuts, split, whole, writable,
 };
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -33,11 +33,11 @@ struct Arguments {
     /// Where the int8 model goes
     #[arg(short, long, value_name = "FILE.onnx")]
     output: PathBuf,
-    /// Calibration: an .npz with an array NAME or in:NAME for each input, or a folder of them; with --bundle a folder of label maps
+    /// Calibration: an .npz with an array NAME or in:NAME for each input, or a folder of them; with --bundle a folder of label maps, for the role generate one of conditions
     #[arg(long, value_name = "DIR|FILE.npz")]
     calib: PathBuf,
-    /// The bundle that the model belongs to, as its head, restore network or shallow part: it is calibrated on what the receiver gives it while it
-    /// works on the maps, over channels, samplers and noise levels
+    /// The bundle that the model belongs to. Its head, restore network or shallow part is calibrated on what the receiver gives it while it works
+    /// on the maps, over channels, samplers and noise levels; the model of its role generate on what a sampler asks it, with guidance and without
     #[arg(long, value_name = "DIR")]
     bundle: Option<PathBuf>,
     /// Samples that are drawn from the maps, 1 to 1000; with --bundle
@@ -46,15 +46,21 @@ struct Arguments {
     /// Take the maps alone whose file names begin so: a recording of several; with --bundle
     #[arg(long, value_name = "PREFIX", default_value = "", requires = "bundle")]
     only: String,
-    /// Write the samples into an empty folder, an .npz each: to quantize with another tool on the same inputs; with --bundle
+    /// Write the samples into a folder, an .npz each, and take those that are there: to go on with a calibration that was cut off, or to
+    /// quantize with another tool on the same inputs; with --bundle
     #[arg(long, value_name = "DIR", requires = "bundle")]
     save_samples: Option<PathBuf>,
-    /// Bits of weights: those of 4 bits still take a byte each
+    /// Bits of weights: 4 are in blocks of 32 input channels with a factor each
     #[arg(long, value_name = "8|4", default_value_t = 8, value_parser = bits)]
     weights: u8,
-    /// Kilobytes of 1024 for the weights of all layers that can be quantized, those in float at 4 bytes a weight: within them, layers that cost the outputs most for their size stay in float
+    /// Kilobytes of 1024 for the weights of all layers that can be quantized: within them, layers that cost the outputs most for their size get 8 bits in
+    /// the place of 4, or stay in float, with weights in float16
     #[arg(long, value_name = "N")]
     budget_kib: Option<u32>,
+    /// At most so many percent of an output's answers may change on the calibration inputs: of an image the largest channel at each place, of others which
+    /// side of 0 a value is on; layers that cost most for their size get more bits until that holds, within --budget-kib if it is given
+    #[arg(long, value_name = "OUTPUT=PERCENT", value_parser = task_loss)]
+    task_loss: Option<TaskLoss>,
     /// Round weights to nearest, without making errors good
     #[arg(long)]
     nearest: bool,
@@ -93,6 +99,13 @@ fn bits(text: &str) -> Result<u8, String> {
     }
 }
 
+fn task_loss(text: &str) -> Result<TaskLoss, String> {
+    let (output, percent) = text.rsplit_once('=').ok_or("it is the name of an output, =, and a percentage")?;
+    let percent = percent.parse::<f64>().ok().filter(|percent| (0.0..100.0).contains(percent));
+    let percent = percent.ok_or("the percentage is from 0 to below 100")?;
+    Ok(TaskLoss { output: output.to_owned(), share: percent / 100.0 })
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     arguments.check();
@@ -109,30 +122,43 @@ fn run(arguments: &Arguments) -> Result<(), QuantizeError> {
     for file in [Some(&arguments.output), arguments.report.as_ref()].into_iter().flatten() {
         writable(file)?;
     }
-    let network = Network::read(&arguments.model)?;
+    let original = Network::read(&arguments.model)?;
     let samples = match &arguments.bundle {
         None => Samples::open(&arguments.calib)?,
         Some(bundle) => {
             let draw = Draw { samples: arguments.samples.into(), seed: arguments.seed, only: &arguments.only };
+            let store = match &arguments.save_samples {
+                Some(folder) => Store::open(folder, &original, bundle, &arguments.calib, draw)?,
+                None => Store::none(),
+            };
             let progress = progress("samples", draw.samples);
-            let samples = Samples::of_scenes(&network, bundle, &arguments.calib, draw, || progress.inc(1))?;
+            let samples = Samples::of_bundle(&original, bundle, &arguments.calib, draw, &store, || progress.inc(1))?;
             progress.finish_and_clear();
-            if let Some(folder) = &arguments.save_samples {
-                samples.write(folder)?;
-            }
             samples
         }
     };
-    let settings = Settings { bits: arguments.weights, compensated: !arguments.nearest, seed: arguments.seed };
-    let progress = progress("runs", runs(&samples) + samples.len());
-    let mut quantized = quantize(&network, &samples, settings, || progress.inc(1))?;
-    if let Some(kib) = arguments.budget_kib {
-        progress.inc_length(relief_runs(network.layers.len(), &samples) as u64);
-        let budget = kib as usize * 1024;
-        quantized = relieved(&network, &quantized, &samples, budget, || progress.inc(1))?;
-    }
+    let bounds =
+        Bounds { bytes: arguments.budget_kib.map(|kib| kib as usize * 1024), task_loss: arguments.task_loss.clone() };
+    let is_relieved = bounds != Bounds::default();
+    let bits: &[u8] = if arguments.weights == 4 && is_relieved { &[4, 8] } else { &[arguments.weights] };
+    let looks = if shortcuts(&original) > 0 { samples.len() } else { 0 };
+    let progress = progress("runs", looks + Calibrated::runs(&samples) + samples.len());
+    let (network, parts) = split(&original, &samples, || progress.inc(1))?;
+    let calibrated = Calibrated::new(&network, &samples, arguments.seed, || progress.inc(1))?;
+    let levels = bits.iter().map(|&bits| calibrated.quantized(bits, !arguments.nearest));
+    let mut levels = levels.collect::<Result<Vec<_>, _>>()?;
+    progress.inc_length(activation_runs(&levels[0], &samples) as u64);
+    let costly = costly_activations(&network, &levels[0], &samples, || progress.inc(1))?;
+    levels.iter_mut().for_each(|level| *level = level.leaving(&costly));
+    let quantized = match is_relieved {
+        true => {
+            progress.inc_length(relief_runs(network.layers.len(), levels.len(), &samples, &bounds) as u64);
+            relieved(&network, &levels, &samples, &bounds, || progress.inc(1))?
+        }
+        false => levels[0].clone(),
+    };
     let bytes = quantized.bytes(&network);
-    let compared = compare(&network, &bytes, &samples, || progress.inc(1))?;
+    let compared = compare(&original, &bytes, &samples, || progress.inc(1))?;
     progress.finish_and_clear();
     let sha256 = sha256(&bytes);
     let report = Report {
@@ -140,7 +166,7 @@ fn run(arguments: &Arguments) -> Result<(), QuantizeError> {
         quantized: &quantized,
         compared: &compared,
         samples: samples.len(),
-        bits: arguments.weights,
+        parts,
         sha256: &sha256,
     };
     if let Some(file) = &arguments.report {

@@ -89,12 +89,45 @@ pub fn see(moments: &mut [Moments], layer: &Layer, values: &[f32], shape: &[usiz
             }
         }
         Product::Patches(window) => patches(moments, window, values, shape, noise),
+        Product::Spread(window) => spread(&mut moments[0], window, values, shape, noise),
     }
 }
 
 fn places(of: usize, noise: Noise) -> impl Iterator<Item = usize> {
     let take = of.min(PLACES);
     (0..take).map(move |draw| if of <= PLACES { draw } else { noise.below_at(draw as u64, of as u64) as usize })
+}
+
+/// Of a transposed convolution: input (y, x) under tap k belongs to the output y · stride + k · dilation − pad, and x alike.
+fn spread(moments: &mut Moments, window: Window, values: &[f32], shape: &[usize], noise: Noise) {
+    let &[_, channels, height, width] = shape else { return };
+    let sides = [height, width];
+    let [rows, columns]: [usize; 2] = std::array::from_fn(|axis| {
+        let reach = window.dilation[axis] * (window.kernel[axis] - 1) + 1;
+        ((sides[axis].max(1) - 1) * window.stride[axis] + reach)
+            .saturating_sub(window.before[axis] + window.after[axis])
+    });
+    let mut vector = Vec::with_capacity(moments.columns);
+    for place in places(rows * columns, noise) {
+        let place = [place / columns, place % columns];
+        let at = |axis: usize, tap: usize| {
+            let from = (place[axis] + window.before[axis]).checked_sub(tap * window.dilation[axis])?;
+            let at = from / window.stride[axis];
+            (from % window.stride[axis] == 0 && at < sides[axis]).then_some(at)
+        };
+        vector.clear();
+        for channel in 0..channels {
+            for (row, column) in
+                (0..window.kernel[0]).flat_map(|row| (0..window.kernel[1]).map(move |column| (row, column)))
+            {
+                vector.push(match (at(0, row), at(1, column)) {
+                    (Some(y), Some(x)) => values[(channel * height + y) * width + x],
+                    _ => 0.0,
+                });
+            }
+        }
+        moments.see(&vector);
+    }
 }
 
 fn patches(moments: &mut [Moments], window: Window, values: &[f32], shape: &[usize], noise: Noise) {

@@ -1,6 +1,7 @@
 //! What was quantized, how well, and what it saves: as text, as JSON, and as a page.
 
-use crate::{Compared, Layer, Left, Network, Quantized, Rounded};
+use crate::network::Product;
+use crate::{Compared, Layer, Left, Network, Quantized, Rounded, sinks};
 use semrx::report::page::escaped;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -18,8 +19,8 @@ pub struct Report<'a> {
     pub compared: &'a Compared,
     /// Calibration inputs, on which the outputs were compared.
     pub samples: usize,
-    /// Of weights.
-    pub bits: u8,
+    /// Parts of concatenations with a scale of their own.
+    pub parts: usize,
     /// Of the file, in hex: what a bundle says of it.
     pub sha256: &'a str,
 }
@@ -40,14 +41,20 @@ impl Report<'_> {
         for output in &self.compared.outputs {
             let _ = writeln!(
                 text,
-                "output {}: SQNR {:.1} dB on the {} calibration inputs",
-                output.output, output.db, self.samples
+                "output {}: SQNR {:.1} dB, {:.2} % of its answers changed, on the {} calibration inputs",
+                output.output,
+                output.db,
+                100.0 * output.changed,
+                self.samples
             );
         }
         for (what, before, after) in self.totals() {
             let _ = writeln!(text, "{what:<18} {before:>16} -> {after:>14}   {:>12}", change(before, after));
         }
         let _ = writeln!(text, "{:<18} {:>15.2} %", "MACs in int8", 100.0 * self.int8_share());
+        if self.parts > 0 {
+            let _ = writeln!(text, "{:<18} {:>15}   with a scale of their own", "concatenated parts", self.parts);
+        }
         let _ = writeln!(text, "sha256 {}", self.sha256);
         text
     }
@@ -85,12 +92,16 @@ impl Report<'_> {
         let layers: Vec<Value> = self.quantized.layers.iter().map(layer).collect();
         let left = |left: &Left| json!({"name": left.name, "operator": left.operator, "reason": left.reason});
         let left: Vec<Value> = self.left().map(left).collect();
-        let outputs: Vec<Value> =
-            self.compared.outputs.iter().map(|sqnr| json!({"output": sqnr.output, "sqnr_db": sqnr.db})).collect();
+        let outputs: Vec<Value> = self
+            .compared
+            .outputs
+            .iter()
+            .map(|sqnr| json!({"output": sqnr.output, "sqnr_db": sqnr.db, "changed": sqnr.changed}))
+            .collect();
         let totals =
             self.totals().into_iter().map(|(what, before, after)| (what.replace(' ', "_"), json!([before, after])));
         json!({"sha256": self.sha256, "samples": self.samples, "outputs": outputs, "totals": totals.collect::<serde_json::Map<_, _>>(),
-            "int8_share_of_macs": self.int8_share(), "layers": layers, "left_in_float": left})
+            "int8_share_of_macs": self.int8_share(), "parts_with_own_scale": self.parts, "layers": layers, "left_in_float": left})
     }
 
     /// A page that stands for itself.
@@ -118,6 +129,8 @@ impl Report<'_> {
         for output in &self.compared.outputs {
             let name = escaped(&output.output);
             let _ = writeln!(totals, "<tr><td>SQNR of {name}, dB<td><td>{:.1}<td>", output.db);
+            let _ =
+                writeln!(totals, "<tr><td>answers of {name} that changed<td><td>{:.2} %<td>", 100.0 * output.changed);
         }
         for (what, before, after) in self.totals() {
             let _ = writeln!(totals, "<tr><td>{what}<td>{before}<td>{after}<td>{}", change(before, after));
@@ -148,8 +161,21 @@ impl Report<'_> {
             ("file bytes", float.file_bytes as u64, quantized.file_bytes as u64),
             ("arena bytes", float.arena_bytes as u64, quantized.arena_bytes as u64),
             ("MACs", float.macs.total(), quantized.macs.total()),
-            ("BOPs", float.bops(self.bits), quantized.bops(self.bits)),
+            ("BOPs", self.bops(false), self.bops(true)),
         ]
+    }
+
+    /// Bit operations of a run: multiply-accumulates times the bits of their weights and of their activations.
+    fn bops(&self, is_quantized: bool) -> u64 {
+        let Compared { float, quantized, .. } = self.compared;
+        if !is_quantized {
+            return float.macs.total() * 32 * 32;
+        }
+        // Those of 4 bits are among the engine's in integers.
+        let fours = self.quantized.layers.iter().filter(|(_, rounded)| rounded.bits == 4);
+        let fours: u64 = fours.map(|(layer, _)| self.macs(layer)).sum();
+        quantized.macs.float * 32 * 32
+            + (quantized.macs.int8.saturating_sub(fours) * 8 + fours.min(quantized.macs.int8) * 4) * 8
     }
 
     fn int8_share(&self) -> f64 {
@@ -158,7 +184,10 @@ impl Report<'_> {
     }
 
     fn macs(&self, layer: &Layer) -> u64 {
-        self.quantized.places.get(&layer.output).map_or(0, |places| places * layer.weights.values.len() as u64)
+        let elements = self.quantized.elements.get(sinks::of(self.network, layer)).copied().unwrap_or(0);
+        // A place of a transposed convolution meets one in so many of its taps.
+        let skips = if let Product::Spread(window) = layer.product { window.stride[0] * window.stride[1] } else { 1 };
+        elements * layer.weights.columns as u64 / skips as u64
     }
 }
 

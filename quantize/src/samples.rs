@@ -1,6 +1,6 @@
 //! Calibration inputs, with an array for each input of the model.
 
-use crate::QuantizeError;
+use crate::{QuantizeError, Store};
 use semrx::engine::Arrays;
 use std::borrow::Cow;
 use std::fs;
@@ -44,21 +44,39 @@ impl Samples {
         Ok(Samples { source: source.to_owned(), kept: Kept::Files(files) })
     }
 
-    /// Those that were made from `source`.
+    /// Those whose file names begin with `prefix`.
     ///
     /// # Errors
-    /// [`QuantizeError::Calibration`] when there are none, or more than a GiB.
-    pub(crate) fn held(source: &Path, samples: Vec<Arrays>) -> Result<Self, QuantizeError> {
+    /// [`QuantizeError::Calibration`] when there are none.
+    pub(crate) fn beginning(mut self, prefix: &str) -> Result<Self, QuantizeError> {
+        if let Kept::Files(files) = &mut self.kept {
+            files.retain(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix)));
+            if files.is_empty() {
+                return Err(QuantizeError::calibration(&self.source, format!("no .npz begins with {prefix:?}")));
+            }
+        }
+        Ok(self)
+    }
+
+    /// `count` samples that were made from `source`: those in `held`, or in `store` if there are none.
+    ///
+    /// # Errors
+    /// [`QuantizeError::Calibration`] when there are none, or more than a GiB in memory.
+    pub(crate) fn drawn(source: &Path, count: usize, held: Vec<Arrays>, store: &Store) -> Result<Self, QuantizeError> {
         let refuse = |reason: &str| QuantizeError::Calibration { file: source.to_owned(), reason: reason.into() };
         let values =
             |arrays: &Arrays| arrays.names().filter_map(|name| arrays.floats(name)).map(size_of_val).sum::<usize>();
-        if samples.is_empty() {
+        if count == 0 {
             return Err(refuse("gives no sample"));
         }
-        if samples.iter().map(values).sum::<usize>() > MAX_HELD {
-            return Err(refuse("gives samples of more than 1 GiB: ask for fewer with --samples"));
+        if held.iter().map(values).sum::<usize>() > MAX_HELD {
+            return Err(refuse("gives samples of more than 1 GiB: keep them in a folder with --save-samples"));
         }
-        Ok(Samples { source: source.to_owned(), kept: Kept::Held(samples) })
+        let kept = match held.is_empty() {
+            true => Kept::Files((0..count).filter_map(|number| store.file(number)).collect()),
+            false => Kept::Held(held),
+        };
+        Ok(Samples { source: source.to_owned(), kept })
     }
 
     /// So many of them at most, evenly.
@@ -70,24 +88,6 @@ impl Samples {
             Kept::Held(samples) => Kept::Held(chosen.map(|index| samples[index].clone()).collect()),
         };
         Samples { source: self.source.clone(), kept }
-    }
-
-    /// Writes them into `folder`, which is made if it is missing and has to be empty: one `.npz` a sample, as [`Samples::open`] reads them.
-    ///
-    /// # Errors
-    /// [`QuantizeError`] names the file.
-    pub fn write(&self, folder: &Path) -> Result<(), QuantizeError> {
-        let failed = |error| QuantizeError::Write { file: folder.to_owned(), error };
-        fs::create_dir_all(folder).map_err(failed)?;
-        if fs::read_dir(folder).map_err(failed)?.next().is_some() {
-            let reason = "holds files already: samples go into an empty folder";
-            return Err(failed(std::io::Error::new(std::io::ErrorKind::AlreadyExists, reason)));
-        }
-        for index in 0..self.len() {
-            let file = folder.join(format!("{index:04}.npz"));
-            self.read(index)?.write(&file).map_err(|error| QuantizeError::calibration(&file, error))?;
-        }
-        Ok(())
     }
 
     pub fn source(&self) -> &Path {

@@ -1,6 +1,6 @@
 //! Calibration where the model lives: what the networks of a bundle are given while a receiver works on maps that crossed a channel.
 
-use crate::{Network, QuantizeError, Samples};
+use crate::{Network, QuantizeError, Samples, Store};
 use semrx::bundle::Bundle;
 use semrx::engine::kernel::Isa;
 use semrx::engine::plan::Machine;
@@ -43,8 +43,28 @@ pub struct Draw<'a> {
 }
 
 impl Samples {
+    /// What `network` is given where `bundle` is at work: where it is the head, the restore network or its shallow part, by [its receiver](Self::of_scenes), else by
+    /// [its sampler](Self::of_generator).
+    ///
+    /// # Errors
+    /// [`QuantizeError`].
+    pub fn of_bundle(
+        network: &Network,
+        bundle: &Path,
+        folder: &Path,
+        draw: Draw<'_>,
+        store: &Store,
+        tick: impl FnMut(),
+    ) -> Result<Self, QuantizeError> {
+        let has = |name: &str| network.graph.input.iter().any(|input| input.name == name);
+        match has("cond") && has("mask") && (has("sigma") || !has("x")) {
+            true => Self::of_scenes(network, bundle, folder, draw, store, tick),
+            false => Self::of_generator(network, bundle, folder, draw, store, tick),
+        }
+    }
+
     /// What `network`, the head, the restore network or its shallow part, is given when the receiver of `bundle` works on the maps in the folder `folder`. `tick` is called
-    /// after each sample.
+    /// after each sample; those that `store` has are not drawn again.
     ///
     /// # Errors
     /// [`QuantizeError`]: no bundle, a network that none of its roles is, maps that can't be read.
@@ -53,15 +73,12 @@ impl Samples {
         bundle: &Path,
         folder: &Path,
         draw: Draw<'_>,
+        store: &Store,
         mut tick: impl FnMut(),
     ) -> Result<Self, QuantizeError> {
         let opened = Bundle::open(bundle).map_err(|error| QuantizeError::calibration(bundle, error))?;
         let has = |name: &str| network.graph.input.iter().any(|input| input.name == name);
         let is_restore = has("sigma") && has("x");
-        if !has("cond") || !has("mask") {
-            let reason = "with --bundle the model is the head, the restore network or its shallow part: this one has no inputs cond and mask".into();
-            return Err(QuantizeError::Model { file: network.file.clone(), reason });
-        }
         let mut truths: Vec<ClassMap> = Vec::new();
         let files = maps::list_beginning(folder, draw.only);
         for file in files.map_err(|error| QuantizeError::calibration(folder, error))? {
@@ -78,7 +95,7 @@ impl Samples {
             let receiver = Receiver::open(&opened, config, Default::default(), &engine);
             receivers.push(receiver.map_err(|error| QuantizeError::calibration(bundle, error))?);
         }
-        let (mut samples, mut missing) = (Vec::new(), None);
+        let (mut held, mut drawn, mut missing, mut failed) = (Vec::new(), 0, None, None);
         for (number, (payload, channel)) in CHANNELS.iter().enumerate() {
             let channel = channel.parse().map_err(|error| QuantizeError::calibration(folder, error))?;
             let case = Case { payload: *payload, channel, blind: false };
@@ -91,6 +108,11 @@ impl Samples {
                     return Ok(());
                 }
                 let turn = CHANNELS.len() * taken + number;
+                (taken, drawn) = (taken + 1, drawn + 1);
+                if store.has(drawn - 1) || failed.is_some() {
+                    tick();
+                    return Ok(());
+                }
                 let (receiver, (_, steps)) = (&mut receivers[turn % SAMPLERS.len()], SAMPLERS[turn % SAMPLERS.len()]);
                 let wanted = turn / SAMPLERS.len() % steps as usize;
                 let (mut step, mut given) = (0, Arrays::default());
@@ -107,13 +129,18 @@ impl Samples {
                     inputs.iter().for_each(|(name, values)| insert(&mut given, network, name, values));
                 }
                 missing = missing.take().or_else(|| lacking(network, &given));
-                samples.push(given);
-                taken += 1;
+                match store.keep(drawn - 1, given) {
+                    Ok(given) => held.extend(given),
+                    Err(error) => failed = Some(error),
+                }
                 tick();
                 Ok(())
             };
             receive(opened.labels(), &truths, &case, draw.seed, each)
                 .map_err(|error: EvaluationError| QuantizeError::calibration(folder, error))?;
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         if let Some(input) = missing {
             let reason = format!(
@@ -122,7 +149,7 @@ impl Samples {
             );
             return Err(QuantizeError::Model { file: network.file.clone(), reason });
         }
-        Samples::held(folder, samples)
+        Samples::drawn(folder, drawn, held, store)
     }
 }
 

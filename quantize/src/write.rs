@@ -6,8 +6,9 @@ use crate::network::{BLOCK, Layer, Left, Network};
 use crate::range::Scale;
 use crate::rounding::Rounded;
 use crate::{opset, sinks};
+use half::f16;
 use prost::Message;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
@@ -22,17 +23,19 @@ const UINT4: i32 = 21;
 const INT4: i32 = 22;
 
 /// Everything that the float model becomes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Quantized<'a> {
     pub layers: Vec<(&'a Layer, Rounded)>,
     /// Of each tensor that is stored in 8 bits, by name.
     pub scales: BTreeMap<String, Scale>,
     /// Tensors among them that every reader gets in 8 bits, not the quantized layers alone: outputs of layers.
-    pub stored: HashSet<String>,
-    /// Layers that could be quantized, and are not.
+    pub stored: BTreeSet<String>,
+    /// Layers that could be quantized, and are not: their weights are stored in float16.
+    pub floats: Vec<&'a Layer>,
+    /// The same, with the reason.
     pub sensitive: Vec<Left>,
-    /// Of each layer, by its output: how often a run multiplies by its weights.
-    pub places: BTreeMap<String, u64>,
+    /// Of each result of a layer, by name.
+    pub elements: BTreeMap<String, u64>,
     /// What stands in the file's metadata.
     pub provenance: Vec<(String, String)>,
 }
@@ -51,10 +54,31 @@ impl<'a> Quantized<'a> {
             layers,
             scales: scales.map(|(name, scale)| (name.clone(), *scale)).collect(),
             stored,
+            floats: self.floats.clone(),
             sensitive: self.sensitive.clone(),
-            places: self.places.clone(),
+            elements: self.elements.clone(),
             provenance: self.provenance.clone(),
         }
+    }
+
+    /// Nothing but the result `name` of a layer, in 8 bits.
+    pub(crate) fn storing_alone(&self, name: &str) -> Quantized<'a> {
+        let scales = self.scales.iter().filter(|(other, _)| *other == name);
+        Quantized {
+            layers: Vec::new(),
+            scales: scales.map(|(name, scale)| (name.clone(), *scale)).collect(),
+            stored: BTreeSet::from([name.to_owned()]),
+            ..self.clone()
+        }
+    }
+
+    /// The same with some results of layers in float32.
+    pub fn leaving(&self, names: &[String]) -> Quantized<'a> {
+        let mut other = self.clone();
+        other.stored.retain(|name| !names.contains(name));
+        let is_read = |name: &String| self.layers.iter().any(|(layer, _)| layer.input == *name);
+        other.scales.retain(|name, _| !names.contains(name) || is_read(name));
+        other
     }
 
     /// The model file.
@@ -64,6 +88,9 @@ impl<'a> Quantized<'a> {
         let mut nodes = std::mem::take(&mut graph.node);
         for (layer, rounded) in &self.layers {
             self.put_layer(&names, &mut graph, &mut nodes[layer.node], layer, rounded);
+        }
+        for layer in &self.floats {
+            put_halves(&names, &mut graph, &mut nodes[layer.node], layer);
         }
         // Tensors that are stored in 8 bits get another name where they are made.
         for node in &mut nodes {
@@ -182,6 +209,19 @@ fn put_fours(names: &Names, graph: &mut pb::GraphProto, layer: &Layer, rounded: 
     weights
 }
 
+/// The weights in float16, widened where they are read; as they are where they don't fit.
+fn put_halves(names: &Names, graph: &mut pb::GraphProto, to: &mut pb::NodeProto, layer: &Layer) {
+    if layer.weights.values.iter().any(|weight| weight.abs() > f16::MAX.to_f32()) {
+        return;
+    }
+    let (values, _) = layer.in_file(&layer.weights.values);
+    let halves = values.iter().flat_map(|&weight| f16::from_f32(weight).to_le_bytes()).collect();
+    let (name, weights) = (names.of(&layer.output, "half"), names.of(&layer.output, "weights"));
+    graph.initializer.push(bytes(&name, DataType::Float16 as i32, &sides(&layer.shape), halves));
+    graph.node.push(node("Cast", &[&name], &weights, &[("to", DataType::Float as i64)]));
+    to.input[1] = weights;
+}
+
 fn sides(shape: &[usize]) -> Vec<i64> {
     shape.iter().map(|&side| side as i64).collect()
 }
@@ -193,18 +233,32 @@ fn in_pairs(numbers: impl Iterator<Item = u8>) -> Vec<u8> {
 }
 
 /// Names of what is added to a graph: none that it has.
-struct Names {
+pub(crate) struct Names {
     /// Between a name and what is made of it.
     mark: String,
 }
 
 impl Names {
-    fn beside(graph: &pb::GraphProto) -> Self {
+    pub(crate) fn beside(graph: &pb::GraphProto) -> Self {
         let nodes = graph.node.iter().flat_map(|node| node.input.iter().chain(&node.output).chain([&node.name]));
         let ports = graph.input.iter().chain(&graph.output).map(|port| &port.name);
         let tensors = graph.initializer.iter().map(|tensor| &tensor.name);
         let taken: Vec<&String> = nodes.chain(ports).chain(tensors).collect();
-        let ends = ["float", "dequantized", "quantized", "scale", "zero_point", "weights", "bias", "factor", "axes"];
+        let ends = [
+            "float",
+            "dequantized",
+            "quantized",
+            "scale",
+            "zero_point",
+            "weights",
+            "bias",
+            "factor",
+            "axes",
+            "part",
+            "parts",
+            "split",
+            "half",
+        ];
         let mut mark = String::from("_");
         while taken.iter().any(|name| ends.iter().any(|end| name.ends_with(&format!("{mark}{end}")))) {
             mark.push('q');
@@ -212,12 +266,12 @@ impl Names {
         Names { mark }
     }
 
-    fn of(&self, name: &str, what: &str) -> String {
+    pub(crate) fn of(&self, name: &str, what: &str) -> String {
         format!("{name}{}{what}", self.mark)
     }
 }
 
-fn node(operator: &str, inputs: &[&str], output: &str, attributes: &[(&str, i64)]) -> pb::NodeProto {
+pub(crate) fn node(operator: &str, inputs: &[&str], output: &str, attributes: &[(&str, i64)]) -> pb::NodeProto {
     let attribute = attributes.iter().map(|&(name, i)| pb::AttributeProto {
         name: name.into(),
         i,
@@ -238,7 +292,7 @@ fn bytes(name: &str, data_type: i32, shape: &[i64], raw_data: Vec<u8>) -> pb::Te
     pb::TensorProto { name: name.to_owned(), data_type, dims: shape.to_vec(), raw_data, ..Default::default() }
 }
 
-fn floats(name: &str, shape: &[i64], values: &[f32]) -> pb::TensorProto {
+pub(crate) fn floats(name: &str, shape: &[i64], values: &[f32]) -> pb::TensorProto {
     bytes(name, DataType::Float as i32, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect())
 }
 

@@ -118,6 +118,18 @@ impl Arrays {
         Ok(tensor.as_bytes().to_vec())
     }
 
+    /// Adds the bytes of an input, in the shape and the type of `port`; `false` where there are not as many, or the type is none of numpy's.
+    pub fn insert_bytes(&mut self, port: &Port, bytes: &[u8]) -> bool {
+        let Ok(datum_type) = port.datum_type.parse::<DatumType>() else { return false };
+        if port.shape.iter().product::<usize>() * datum_type.size_of() != bytes.len() {
+            return false;
+        }
+        let Ok(mut tensor) = Tensor::zero_dt(datum_type, &port.shape) else { return false };
+        tensor.as_bytes_mut().copy_from_slice(bytes);
+        self.0.insert(port.name.clone(), tensor);
+        true
+    }
+
     #[cfg(test)]
     pub(super) fn insert(&mut self, name: &str, tensor: Tensor) {
         self.0.insert(name.to_owned(), tensor);

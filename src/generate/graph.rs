@@ -103,7 +103,7 @@ impl Graph {
         &self.x_shape
     }
 
-    /// How many values [`Graph::ask`] fills.
+    /// How many values [`Graph::run`] fills.
     pub fn outputs(&self) -> usize {
         self.values.count(self.x_shape.iter().product(), self.planned.plan().output(self.output).len())
     }
@@ -120,15 +120,8 @@ impl Graph {
         self.planned.macs().total()
     }
 
-    /// Runs it on `input`, and fills `values` with what a sampler takes. The whole model leaves its feature in `deep`, the shallow part
-    /// takes it from there; where there is none, `deep` is empty.
-    pub fn ask(
-        &mut self,
-        input: &[f32],
-        question: Question,
-        deep: &mut [f32],
-        values: &mut [f32],
-    ) -> Result<(), EngineError> {
+    /// Puts `input`, and what else belongs to `question`, where the plan reads it. The shallow part takes its feature from `deep`.
+    pub fn put(&mut self, input: &[f32], question: Question, deep: &[f32]) {
         let again = self.lasting && self.has_run;
         for (index, feed) in self.feeds.iter().enumerate() {
             match feed {
@@ -144,6 +137,25 @@ impl Graph {
                 }
             }
         }
+    }
+
+    /// The inputs, as [`Graph::put`] left them.
+    pub fn inputs(&self, question: Question) -> Arrays {
+        let mut inputs = Arrays::default();
+        for ((port, feed), index) in self.planned.plan().inputs().iter().zip(&self.feeds).zip(0..) {
+            match feed {
+                // What stays is not always there any more.
+                Feed::Condition(of) => inputs.insert_bytes(port, &of[usize::from(question.branch == Branch::Null)]),
+                _ => inputs.insert_bytes(port, self.planned.plan().input_bytes(index)),
+            };
+        }
+        inputs
+    }
+
+    /// Runs it on what was [put](Graph::put) there, and fills `values` with what a sampler takes. The whole model leaves its feature in `deep`; where
+    /// there is none, `deep` is empty.
+    pub fn run(&mut self, deep: &mut [f32], values: &mut [f32]) -> Result<(), EngineError> {
+        let again = self.lasting && self.has_run;
         if again {
             self.planned.run_again()?;
         } else {

@@ -2,8 +2,8 @@
 
 use super::graph::{Conditions, Graph};
 use crate::bundle::Contract;
-use crate::engine::EngineError;
 use crate::engine::plan::Machine;
+use crate::engine::{Arrays, EngineError};
 use crate::sampler::{Branch, Depth, Network, Question};
 use std::path::Path;
 
@@ -14,6 +14,16 @@ pub(super) struct Graphs {
     shallow: Option<Graph>,
     /// With the condition, and without; empty without a shallow part.
     deep: [Vec<f32>; 2],
+    /// Where it is kept what they are asked.
+    kept: Option<Vec<Asked>>,
+}
+
+/// What a graph was asked.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    pub question: Question,
+    /// What its inputs held.
+    pub inputs: Arrays,
 }
 
 impl Graphs {
@@ -30,7 +40,7 @@ impl Graphs {
     ) -> Result<Self, EngineError> {
         let whole = Graph::load(whole, Depth::Whole, contract, conditions, machine)?;
         let Some(path) = shallow else {
-            return Ok(Graphs { whole, shallow: None, deep: [Vec::new(), Vec::new()] });
+            return Ok(Graphs { whole, shallow: None, deep: [Vec::new(), Vec::new()], kept: None });
         };
         let shallow = Graph::load(path, Depth::Shallow, contract, conditions, machine)?;
         let shapes =
@@ -42,11 +52,16 @@ impl Graphs {
             return Err(EngineError::Interface { model: path.to_owned(), reason });
         }
         let len = whole.deep_shape().map_or(0, |shape| shape.iter().product());
-        Ok(Graphs { whole, shallow: Some(shallow), deep: [vec![0.0; len], vec![0.0; len]] })
+        Ok(Graphs { whole, shallow: Some(shallow), deep: [vec![0.0; len], vec![0.0; len]], kept: None })
     }
 
     pub fn whole(&self) -> &Graph {
         &self.whole
+    }
+
+    /// What they were asked since the last time, if that is `kept` from now on.
+    pub fn asked(&mut self, kept: bool) -> Vec<Asked> {
+        std::mem::replace(&mut self.kept, kept.then(Vec::new)).unwrap_or_default()
     }
 }
 
@@ -55,10 +70,16 @@ impl Network for Graphs {
 
     fn ask(&mut self, input: &[f32], question: Question, output: &mut [f32]) -> Result<(), EngineError> {
         let deep = &mut self.deep[usize::from(question.branch == Branch::Null)];
-        match (&mut self.shallow, question.depth) {
-            (Some(shallow), Depth::Shallow) => shallow.ask(input, question, deep, output),
-            _ => self.whole.ask(input, question, deep, output),
+        let graph = match (&mut self.shallow, question.depth) {
+            (Some(shallow), Depth::Shallow) => shallow,
+            _ => &mut self.whole,
+        };
+        graph.put(input, question, deep);
+        if let Some(kept) = &mut self.kept {
+            kept.push(Asked { question, inputs: graph.inputs(question) });
         }
+        let deep = if question.depth == Depth::Shallow { &mut [][..] } else { &mut deep[..] };
+        graph.run(deep, output)
     }
 
     fn macs(&self, depth: Depth) -> u64 {

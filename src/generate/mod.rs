@@ -12,6 +12,7 @@ mod values;
 pub use calibrate::{Calibration, calibrate};
 pub use error::GenerateError;
 pub use given::{Beginning, Given, Known};
+pub use graphs::Asked;
 
 use crate::bundle::{Generative, Kind, Layout};
 use crate::engine::plan::Machine;
@@ -152,6 +153,11 @@ impl Generator {
             RunError::Model(error) => GenerateError::Engine(error),
         })?;
         Ok(x)
+    }
+
+    /// What the model was asked since the last call, if that one asked for it: from now on it is `kept`, all of it in memory.
+    pub fn asked(&mut self, kept: bool) -> Vec<Asked> {
+        self.network.asked(kept)
     }
 
     /// Takes the next samples with `cache`, one that needs no other graph than the ones that are loaded.

@@ -24,6 +24,8 @@ pub struct Window {
 pub enum Product {
     /// Patches of an image [1, C, H, W].
     Patches(Window),
+    /// What of an image a transposed convolution, without groups, brings to a place. The file has the weights as [inputs, outputs, rows, columns].
+    Spread(Window),
     /// The last axis.
     Rows {
         /// The file has the weights as [inputs, outputs].
@@ -73,7 +75,7 @@ impl Layer {
         let operator = node.op_type.as_str();
         matches!(operator, "Conv" | "Gemm" | "MatMul" | "ConvTranspose").then(|| match operator {
             "Conv" => Self::conv(node, index, constants),
-            "ConvTranspose" => Err("transposed convolutions stay in float".into()),
+            "ConvTranspose" => Self::transposed(node, index, constants),
             _ => Self::rows(node, index, constants),
         })
     }
@@ -83,24 +85,29 @@ impl Layer {
         let [outputs, inputs, rows, columns] = weights.shape[..] else {
             return Err(format!("weights of shape {:?}: two axes are quantized", weights.shape));
         };
-        if attribute(node, "auto_pad").is_some_and(|pad| !pad.s.is_empty() && pad.s != b"NOTSET") {
-            return Err("auto_pad: export it with explicit pads".into());
-        }
-        let groups = attribute(node, "group").map_or(1, |group| group.i);
-        let groups = usize::try_from(groups).ok().filter(|groups| *groups > 0 && outputs % groups == 0);
-        let [rows_stride, columns_stride] = counts(node, "strides", 1)?;
-        let [rows_dilation, columns_dilation] = counts(node, "dilations", 1)?;
-        let [above, left, below, right] = counts(node, "pads", 0)?;
-        let window = Window {
-            kernel: [rows, columns],
-            stride: [rows_stride, columns_stride].map(|stride| stride.max(1)),
-            dilation: [rows_dilation, columns_dilation].map(|dilation| dilation.max(1)),
-            before: [above, left],
-            after: [below, right],
-            groups: groups.ok_or("group doesn't divide the outputs")?,
-        };
+        let groups = groups(node).filter(|groups| outputs % groups == 0).ok_or("group doesn't divide the outputs")?;
+        let window = Window { groups, ..window(node, [rows, columns])? };
         let matrix = Matrix { columns: inputs * rows * columns, values: weights.values };
         Self::new(node, index, Product::Patches(window), weights.shape, matrix, constants, outputs)
+    }
+
+    fn transposed(node: &pb::NodeProto, index: usize, constants: &Constants<'_>) -> Result<Self, String> {
+        let weights = weights(node, constants)?;
+        let [inputs, outputs, rows, columns] = weights.shape[..] else {
+            return Err(format!("weights of shape {:?}: two axes are quantized", weights.shape));
+        };
+        if groups(node) != Some(1) {
+            return Err("a transposed convolution with groups".into());
+        }
+        if attribute(node, "output_shape").is_some_and(|shape| !shape.ints.is_empty()) {
+            return Err("output_shape: export it with pads".into());
+        }
+        let taps = rows * columns;
+        let of = |output: usize, input: usize| &weights.values[(input * outputs + output) * taps..][..taps];
+        let by_output = (0..outputs).flat_map(|output| (0..inputs).flat_map(move |input| of(output, input).to_vec()));
+        let matrix = Matrix { columns: inputs * taps, values: by_output.collect() };
+        let window = window(node, [rows, columns])?;
+        Self::new(node, index, Product::Spread(window), weights.shape.clone(), matrix, constants, outputs)
     }
 
     fn rows(node: &pb::NodeProto, index: usize, constants: &Constants<'_>) -> Result<Self, String> {
@@ -173,12 +180,16 @@ impl Layer {
 
     /// What belongs to the weights, or to their blocks, a row an output, in the order of the file; and the axis of the outputs there.
     pub fn in_file<T: Copy>(&self, rows: &[T]) -> (Vec<T>, i64) {
-        let columns = rows.len() / self.outputs();
+        let (outputs, taps) = (self.outputs(), self.taps());
+        let columns = rows.len() / outputs;
         match self.product {
-            Product::Rows { transposed: true } => {
-                ((0..columns).flat_map(|column| rows.iter().skip(column).step_by(columns).copied()).collect(), 1)
+            Product::Patches(_) | Product::Rows { transposed: false } => (rows.to_vec(), 0),
+            Product::Spread(_) | Product::Rows { transposed: true } => {
+                let of = |input: usize, output: usize| &rows[output * columns + input * taps..][..taps];
+                let by_input =
+                    (0..columns / taps).flat_map(|input| (0..outputs).flat_map(move |output| of(input, output)));
+                (by_input.copied().collect(), 1)
             }
-            _ => (rows.to_vec(), 0),
         }
     }
 
@@ -192,10 +203,33 @@ impl Layer {
     /// Weights of an output for one input channel.
     fn taps(&self) -> usize {
         match self.product {
-            Product::Patches(window) => window.kernel[0] * window.kernel[1],
+            Product::Patches(window) | Product::Spread(window) => window.kernel[0] * window.kernel[1],
             Product::Rows { .. } => 1,
         }
     }
+}
+
+/// How a convolution without a word on groups walks.
+fn window(node: &pb::NodeProto, kernel: [usize; 2]) -> Result<Window, String> {
+    if attribute(node, "auto_pad").is_some_and(|pad| !pad.s.is_empty() && pad.s != b"NOTSET") {
+        return Err("auto_pad: export it with explicit pads".into());
+    }
+    let [rows_stride, columns_stride] = counts(node, "strides", 1)?;
+    let [rows_dilation, columns_dilation] = counts(node, "dilations", 1)?;
+    let [above, left, below, right] = counts(node, "pads", 0)?;
+    Ok(Window {
+        kernel,
+        stride: [rows_stride, columns_stride].map(|stride| stride.max(1)),
+        dilation: [rows_dilation, columns_dilation].map(|dilation| dilation.max(1)),
+        before: [above, left],
+        after: [below, right],
+        groups: 1,
+    })
+}
+
+fn groups(node: &pb::NodeProto) -> Option<usize> {
+    let groups = attribute(node, "group").map_or(1, |group| group.i);
+    usize::try_from(groups).ok().filter(|groups| *groups > 0)
 }
 
 fn weights(node: &pb::NodeProto, constants: &Constants<'_>) -> Result<super::constant::Constant, String> {

@@ -60,6 +60,15 @@ impl Network {
         let mut model =
             pb::ModelProto::decode(&bytes[..]).map_err(|error| refuse(format!("is no ONNX file: {error}")))?;
         let graph = model.graph.take().ok_or_else(|| refuse("holds no graph".into()))?;
+        Self::of(file, model, graph)
+    }
+
+    /// The network of a `model` without its graph, and its `graph`; `file` names it in errors.
+    ///
+    /// # Errors
+    /// As [`Network::read`].
+    pub(crate) fn of(file: &Path, model: pb::ModelProto, graph: pb::GraphProto) -> Result<Self, QuantizeError> {
+        let refuse = |reason: String| QuantizeError::Model { file: file.to_owned(), reason };
         let opset = opset(&model);
         if opset < OLDEST_OPSET {
             return Err(refuse(format!("has operator set {opset}: export it with {OLDEST_OPSET} or later")));

@@ -17,7 +17,7 @@ pub fn normal(seed: u64, count: usize) -> Vec<f32> {
     (0..count as u64).map(|index| noise.normal_at(index) as f32).collect()
 }
 
-fn port(name: &str, shape: &[usize]) -> pb::ValueInfoProto {
+pub fn port(name: &str, shape: &[usize]) -> pb::ValueInfoProto {
     use pb::tensor_shape_proto::{Dimension, dimension::Value};
     let side = |&side: &usize| Dimension { value: Some(Value::DimValue(side as i64)), ..Default::default() };
     let shape = pb::TensorShapeProto { dim: shape.iter().map(side).collect() };
@@ -26,7 +26,7 @@ fn port(name: &str, shape: &[usize]) -> pb::ValueInfoProto {
     pb::ValueInfoProto { name: name.into(), r#type: Some(kind), ..Default::default() }
 }
 
-fn floats(name: &str, shape: &[usize], values: &[f32]) -> pb::TensorProto {
+pub fn floats(name: &str, shape: &[usize], values: &[f32]) -> pb::TensorProto {
     pb::TensorProto {
         name: name.into(),
         data_type: DataType::Float as i32,
@@ -36,7 +36,7 @@ fn floats(name: &str, shape: &[usize], values: &[f32]) -> pb::TensorProto {
     }
 }
 
-fn node(operator: &str, inputs: &[&str], output: &str, attributes: &[(&str, &[i64])]) -> pb::NodeProto {
+pub fn node(operator: &str, inputs: &[&str], output: &str, attributes: &[(&str, &[i64])]) -> pb::NodeProto {
     let attribute = |(name, ints): &(&str, &[i64])| pb::AttributeProto {
         name: name.to_string(),
         r#type: pb::attribute_proto::AttributeType::Ints as i32,

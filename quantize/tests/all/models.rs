@@ -1,20 +1,19 @@
 //! From a float model to integers that are executed: how far, how many, and what is refused.
 
-use crate::common::{MACS, folder, inputs, model, normal, write, write_x};
+use crate::common::{MACS, floats, folder, inputs, model, node, normal, port, write, write_x};
 use prost::Message;
-use semrx::engine::kernel::Isa;
-use semrx::engine::plan::Machine;
-use semrx::engine::{Bound, Planned};
-use semrx_quantize::{Compared, Network, QuantizeError, Quantized, Report, Samples, Settings, compare, quantize};
+use semrx_quantize::{
+    Bounds, Calibrated, Compared, Network, QuantizeError, Quantized, Report, Samples, TaskLoss, compare, relieved,
+};
 use std::fs;
 use std::path::Path;
 use tract_onnx::pb;
 
 /// Bytes of the quantized model, and both beside each other.
-fn quantized(model: &Path, calib: &Path, settings: Settings) -> Result<(Vec<u8>, Compared), QuantizeError> {
+fn quantized(model: &Path, calib: &Path, bits: u8, compensated: bool) -> Result<(Vec<u8>, Compared), QuantizeError> {
     let network = Network::read(model)?;
     let samples = Samples::open(calib)?;
-    let bytes = quantize(&network, &samples, settings, || ())?.bytes(&network);
+    let bytes = Calibrated::new(&network, &samples, 0, || ())?.quantized(bits, compensated)?.bytes(&network);
     let compared = compare(&network, &bytes, &samples, || ())?;
     Ok((bytes, compared))
 }
@@ -23,47 +22,144 @@ fn quantized(model: &Path, calib: &Path, settings: Settings) -> Result<(Vec<u8>,
 fn every_product_runs_in_int8_and_the_output_stays_near() {
     let folder = folder();
     let (file, calib) = (write(&model(), folder.path()), inputs(folder.path(), 8));
-    let (bytes, compared) = quantized(&file, &calib, Settings::default()).unwrap();
+    let (bytes, compared) = quantized(&file, &calib, 8, true).unwrap();
     assert!(compared.outputs[0].db > 33.0, "{:?}", compared.outputs);
     assert_eq!((compared.float.macs.float, compared.float.macs.int8), (MACS, 0));
     assert_eq!((compared.quantized.macs.float, compared.quantized.macs.int8), (0, MACS));
-    assert_eq!(compared.quantized.bops(8) * 16, compared.float.bops(8));
-    assert_eq!(compared.quantized.bops(4) * 2, compared.quantized.bops(8));
-    // Nothing is only simulated: no step quantizes a product's inputs to floats.
-    let machine = Machine::one_thread(Isa::Scalar);
-    let planned = Planned::from_bytes(&file, &bytes, &machine, &Bound::default()).unwrap();
-    assert!(planned.fallbacks().is_empty());
-    let again = quantized(&file, &calib, Settings::default()).unwrap();
+    let again = quantized(&file, &calib, 8, true).unwrap();
     assert_eq!(again.0, bytes);
+}
+
+/// The small model up to its last convolution, whose answers are which of eight channels is the largest at each place.
+fn image_model() -> pb::ModelProto {
+    let mut model = model();
+    let graph = model.graph.as_mut().unwrap();
+    graph.node.truncate(5);
+    graph.output = vec![port("d", &[1, 8, 12, 10])];
+    model
 }
 
 #[test]
 fn errors_that_are_made_good_are_smaller() {
     let folder = folder();
-    let (file, calib) = (write(&model(), folder.path()), inputs(folder.path(), 16));
-    let db =
-        |bits, compensated| quantized(&file, &calib, Settings { bits, compensated, seed: 0 }).unwrap().1.outputs[0].db;
+    let (file, calib) = (write(&image_model(), folder.path()), inputs(folder.path(), 16));
+    let db = |bits, compensated| quantized(&file, &calib, bits, compensated).unwrap().1.outputs[0].db;
     let (nearest, compensated) = (db(4, false), db(4, true));
     assert!(compensated > nearest + 1.5, "{nearest} {compensated}");
 }
 
 #[test]
-fn a_budget_keeps_what_is_sensitive_in_float() {
+fn transposed_convolutions_run_in_integers() {
+    let folder = folder();
+    let mut model = image_model();
+    let graph = model.graph.as_mut().unwrap();
+    let attributes: &[(&str, &[i64])] = &[("strides", &[2, 2]), ("pads", &[1, 0, 0, 1])];
+    graph.node.push(node("ConvTranspose", &["d", "w5"], "u", attributes));
+    graph.initializer.push(floats("w5", &[8, 3, 4, 3], &normal(8, 8 * 3 * 12)));
+    graph.output = vec![port("u", &[1, 3, 25, 20])];
+    let (file, calib) = (write(&model, folder.path()), inputs(folder.path(), 8));
+    for (bits, db) in [(8, 30.0), (4, 18.0)] {
+        let (_, compared) = quantized(&file, &calib, bits, true).unwrap();
+        assert_eq!(compared.quantized.macs.float, 0);
+        assert!(compared.outputs[0].db > db, "{:?}", compared.outputs);
+        assert!(compared.outputs[0].db > quantized(&file, &calib, bits, false).unwrap().1.outputs[0].db);
+    }
+}
+
+#[test]
+fn weights_of_4_bits_bring_their_operator_set() {
+    let folder = folder();
+    let mut model = image_model();
+    let opset = |model: &pb::ModelProto| model.opset_import[0].version;
+    model.opset_import[0].version = 13;
+    let graph = model.graph.as_mut().unwrap();
+    graph.node.push(node("ReduceMean", &["d"], "m", &[("axes", &[2, 3])]));
+    graph.output = vec![port("m", &[1, 8, 1, 1])];
+    let (file, calib) = (write(&model, folder.path()), inputs(folder.path(), 8));
+    let (bytes, compared) = quantized(&file, &calib, 4, true).unwrap();
+    assert!(compared.outputs[0].db > 20.0, "{:?}", compared.outputs);
+    assert_eq!(opset(&pb::ModelProto::decode(&bytes[..]).unwrap()), 21);
+    let eights = quantized(&file, &calib, 8, true).unwrap().0;
+    assert_eq!(opset(&pb::ModelProto::decode(&eights[..]).unwrap()), 13);
+    // A normalization that has other inputs there.
+    let normalized = node("GroupNormalization", &["d", "by", "add"], "m", &[]);
+    model.graph.as_mut().unwrap().node[5] = normalized;
+    model.opset_import[0].version = 18;
+    let graph = model.graph.as_mut().unwrap();
+    graph.node[5].attribute.push(pb::AttributeProto {
+        name: "num_groups".into(),
+        r#type: pb::attribute_proto::AttributeType::Int as i32,
+        i: 2,
+        ..Default::default()
+    });
+    graph.initializer.extend([floats("by", &[2], &[1.0, 2.0]), floats("add", &[2], &[0.0, 1.0])]);
+    graph.output = vec![port("m", &[1, 8, 12, 10])];
+    let file = write(&model, folder.path());
+    assert!(quantized(&file, &calib, 8, true).is_ok());
+    let error = quantized(&file, &calib, 4, true).unwrap_err();
+    assert!(error.is_refusal() && error.to_string().contains("GroupNormalization"), "{error}");
+}
+
+#[test]
+fn a_budget_gives_bits_to_what_is_sensitive() {
     let folder = folder();
     let (file, calib) = (write(&model(), folder.path()), inputs(folder.path(), 4));
     let network = Network::read(&file).unwrap();
     let samples = Samples::open(&calib).unwrap();
-    let all = quantize(&network, &samples, Settings { bits: 4, compensated: true, seed: 0 }, || ()).unwrap();
-    let db = |quantized: &Quantized<'_>| {
-        compare(&network, &quantized.bytes(&network), &samples, || ()).unwrap().outputs[0].db
+    let calibrated = Calibrated::new(&network, &samples, 0, || ()).unwrap();
+    let levels = [4, 8].map(|bits| calibrated.quantized(bits, true).unwrap());
+    let of = |quantized: &Quantized<'_>| {
+        compare(&network, &quantized.bytes(&network), &samples, || ()).unwrap().outputs[0].clone()
     };
-    let weights = 864 + 2304 + 128 + 40;
-    let relieved = |budget| semrx_quantize::relieved(&network, &all, &samples, budget, || ());
-    assert!(relieved(weights - 1).unwrap_err().to_string().contains("3336 bytes"));
-    let (none, some) = (relieved(weights).unwrap(), relieved(weights + 3 * 900).unwrap());
-    assert!(none.sensitive.is_empty() && !some.sensitive.is_empty());
-    assert_eq!(some.layers.len() + some.sensitive.len(), 4);
-    assert!(some.sensitive[0].reason.contains("dB") && db(&some) > db(&none));
+    let bytes = |quantized: &Quantized<'_>| {
+        let whole: usize = quantized.layers.iter().map(|(_, rounded)| rounded.bytes()).sum();
+        whole + quantized.floats.iter().map(|layer| 2 * layer.weights.values.len()).sum::<usize>()
+    };
+    let with = |bytes| relieved(&network, &levels, &samples, &Bounds { bytes: Some(bytes), task_loss: None }, || ());
+    let least = bytes(&levels[0]);
+    assert!(with(least - 1).unwrap_err().to_string().contains(&format!("{least} bytes")));
+    let found = [least, 2 * least].map(|budget| (budget, with(budget).unwrap()));
+    assert!(found.iter().all(|(budget, found)| bytes(found) <= *budget));
+    let db = found.each_ref().map(|(_, found)| of(found).db);
+    assert!(db[1] > db[0] + 10.0, "{db:?}");
+    let bits = |quantized: &Quantized<'_>| quantized.layers.iter().map(|(_, rounded)| rounded.bits).collect::<Vec<_>>();
+    assert_eq!(bits(&found[0].1), [4; 4]);
+    assert!(bits(&found[1].1).contains(&8));
+    // Above 8 bits there are floats.
+    let bounds = Bounds { bytes: Some(2 * bytes(&levels[1])), task_loss: None };
+    let floats = relieved(&network, &levels[1..], &samples, &bounds, || ()).unwrap();
+    assert!(!floats.sensitive.is_empty() && floats.sensitive[0].reason.contains("dB"));
+    assert_eq!(floats.layers.len() + floats.floats.len(), 4);
+    assert!(of(&floats).db > of(&levels[1]).db + 10.0);
+}
+
+#[test]
+fn a_bound_on_the_task_gives_as_many_bits_as_it_takes() {
+    let folder = folder();
+    let model = image_model();
+    let (file, calib) = (write(&model, folder.path()), inputs(folder.path(), 8));
+    let network = Network::read(&file).unwrap();
+    let samples = Samples::open(&calib).unwrap();
+    let calibrated = Calibrated::new(&network, &samples, 0, || ()).unwrap();
+    let levels = [4, 8].map(|bits| calibrated.quantized(bits, true).unwrap());
+    let changed = |quantized: &Quantized<'_>| {
+        compare(&network, &quantized.bytes(&network), &samples, || ()).unwrap().outputs[0].changed
+    };
+    let bound = |output: &str, share, bytes| {
+        let bounds = Bounds { bytes, task_loss: Some(TaskLoss { output: output.into(), share }) };
+        relieved(&network, &levels, &samples, &bounds, || ())
+    };
+    let before = changed(&levels[0]);
+    assert!(before > 0.02, "{before}");
+    for share in [before / 2.0, before / 8.0, 0.0] {
+        let found = bound("d", share, None).unwrap();
+        assert!(changed(&found) <= share, "{share}");
+    }
+    assert!(bound("d", 1.0, None).unwrap().layers.iter().all(|(_, rounded)| rounded.bits == 4));
+    let error = bound("d", 0.0, Some(2000)).unwrap_err();
+    assert!(error.is_refusal() && error.to_string().contains("within the budget"), "{error}");
+    let error = bound("e", 0.1, None).unwrap_err();
+    assert!(error.to_string().contains("\"e\"") && error.to_string().contains("it has d"), "{error}");
 }
 
 #[test]
@@ -72,10 +168,10 @@ fn the_report_counts_each_layer() {
     let (file, calib) = (write(&model(), folder.path()), inputs(folder.path(), 4));
     let network = Network::read(&file).unwrap();
     let samples = Samples::open(&calib).unwrap();
-    let quantized = quantize(&network, &samples, Settings::default(), || ()).unwrap();
+    let quantized = Calibrated::new(&network, &samples, 0, || ()).unwrap().quantized(8, true).unwrap();
     let compared = compare(&network, &quantized.bytes(&network), &samples, || ()).unwrap();
     let report =
-        Report { network: &network, quantized: &quantized, compared: &compared, samples: 4, bits: 8, sha256: "00" };
+        Report { network: &network, quantized: &quantized, compared: &compared, samples: 4, parts: 0, sha256: "00" };
     let json = report.json();
     let macs: Vec<u64> =
         json["layers"].as_array().unwrap().iter().map(|layer| layer["macs"].as_u64().unwrap()).collect();
@@ -104,7 +200,7 @@ fn what_stays_in_float_is_listed() {
     assert_eq!(network.layers.len(), 3);
     assert_eq!((network.left[0].name.as_str(), network.left[0].operator.as_str()), ("node_c", "Conv"));
     assert!(network.left[0].reason.contains("computed"), "{}", network.left[0].reason);
-    let (_, compared) = quantized(&file, &calib, Settings::default()).unwrap();
+    let (_, compared) = quantized(&file, &calib, 8, true).unwrap();
     assert!(compared.outputs[0].db > 30.0 && compared.quantized.macs.int8 < MACS);
 }
 
@@ -114,7 +210,7 @@ fn what_cannot_be_quantized_is_refused_by_name() {
     let calib = inputs(folder.path(), 2);
     let good = write(&model(), folder.path());
     let refused = |file: &Path, calib: &Path, words: &[&str]| {
-        let Err(error) = quantized(file, calib, Settings::default()) else { panic!("{words:?}") };
+        let Err(error) = quantized(file, calib, 8, true) else { panic!("{words:?}") };
         let text = error.to_string();
         assert!(error.is_refusal() && words.iter().all(|word| text.contains(word)), "{text}");
     };
@@ -135,7 +231,7 @@ fn what_cannot_be_quantized_is_refused_by_name() {
     fs::write(folder.path().join("cut.onnx"), &model().encode_to_vec()[..200]).unwrap();
     refused(&folder.path().join("cut.onnx"), &calib, &["cut.onnx"]);
 
-    let (bytes, _) = quantized(&good, &calib, Settings::default()).unwrap();
+    let (bytes, _) = quantized(&good, &calib, 8, true).unwrap();
     let done = folder.path().join("done.onnx");
     fs::write(&done, bytes).unwrap();
     refused(&done, &calib, &["done.onnx", "quantized already"]);
@@ -181,7 +277,7 @@ fn changed(change: impl Fn(&mut pb::GraphProto)) -> (Vec<u8>, Compared) {
     let mut changed = model();
     change(changed.graph.as_mut().unwrap());
     let (file, calib) = (write(&changed, folder.path()), inputs(folder.path(), 16));
-    quantized(&file, &calib, Settings::default()).unwrap()
+    quantized(&file, &calib, 8, true).unwrap()
 }
 
 #[test]
@@ -250,7 +346,7 @@ fn what_is_broken_or_half_is_refused() {
         let mut changed = model();
         change(changed.graph.as_mut().unwrap());
         let file = write(&changed, folder.path());
-        let Err(error) = quantized(&file, &calib, Settings::default()) else { panic!("{words:?}") };
+        let Err(error) = quantized(&file, &calib, 8, true) else { panic!("{words:?}") };
         let text = error.to_string();
         assert!(error.is_refusal() && words.iter().all(|word| text.contains(word)), "{text}");
     };
@@ -290,7 +386,4 @@ fn links_devices_and_permissions_stay_what_they_are() {
         let error = semrx_quantize::whole(Path::new(special), b"fourth").unwrap_err();
         assert!(!error.is_refusal() && error.to_string().contains("not a regular file"), "{error}");
     }
-    let samples = Samples::open(&inputs(folder.path(), 2)).unwrap();
-    let error = samples.write(folder.path()).unwrap_err();
-    assert!(error.to_string().contains("empty folder"), "{error}");
 }

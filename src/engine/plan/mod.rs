@@ -238,6 +238,13 @@ impl Plan {
         self.arena.bytes().len() + size_of_val(&self.scratch[..]) + folded
     }
 
+    /// The bytes of input `index`, as they were put there.
+    pub fn input_bytes(&self, index: usize) -> &[u8] {
+        let port = &self.inputs[index];
+        let start = self.ranges[port.slot].start + port.at;
+        &self.arena.bytes()[start..start + port.bytes]
+    }
+
     /// The bytes of input `index`, to be written before a run.
     pub fn input_bytes_mut(&mut self, index: usize) -> &mut [u8] {
         let port = &self.inputs[index];
