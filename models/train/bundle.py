@@ -1,6 +1,6 @@
 """Completes the bundle around the exported networks: prior.png, scheduler_config.json, bundle.json with the hash of every file.
 
-    python models/train/bundle.py --camvid ../shared/data/camvid --bundle models/street
+    python models/train/bundle.py --camvid ../shared/data/camvid --bundle models/street-float
 """
 import argparse
 import hashlib
@@ -74,7 +74,7 @@ def prior(camvid):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--camvid", default="../shared/data/camvid")
-    p.add_argument("--bundle", default="models/street")
+    p.add_argument("--bundle", default="models/street-float")
     p.add_argument("--steps", type=int, default=1, help="sampler steps when nobody asks for a number (default: %(default)s)")
     p.add_argument("--fusion", type=int, nargs=2, default=(300, 700), metavar=("UNKNOWN", "NOISE"),
                    help="weights of the refined scene's decision, of 1000 (default: 300 700, the best of 300, 500, 700, 1000 on the calibration frames)")

@@ -1,6 +1,6 @@
 """Writes head.onnx and restore.onnx from a checkpoint's averaged weights, and checks them against torch in onnxruntime.
 
-    python models/train/export.py --checkpoint CHECKPOINT_DIR/checkpoint.pt --out models/street
+    python models/train/export.py --checkpoint CHECKPOINT_DIR/checkpoint.pt --out models/street-float
 """
 import argparse
 import os
@@ -92,7 +92,7 @@ def compare(folder, nets):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--checkpoint", required=True)
-    p.add_argument("--out", default="models/street")
+    p.add_argument("--out", default="models/street-float")
     p.add_argument("--full", action="store_true", help="store weights as float32 instead of float16")
     a = p.parse_args()
     saved = torch.load(a.checkpoint, map_location="cpu")

@@ -1,6 +1,6 @@
 """Scores the networks beside their baselines on whole recordings, frame after frame with the held scene.
 
-    python models/train/score.py --camvid ../shared/data/camvid --onnx models/street [--split test] [--seeds 3] [--json FILE]
+    python models/train/score.py --camvid ../shared/data/camvid --onnx models/street-float [--split test] [--seeds 3] [--json FILE]
 
 mIoU and accuracy are of pooled confusion over the 11 classes, cells whose truth is unlabelled ignored; digital rows count lost cells only,
 soft rows all cells. Hazard: macro-F1 over the pairs that occur in 2-98 % of the frames. Free: mean absolute error in thousandths.

@@ -1,6 +1,6 @@
 """Splits restore.onnx for caches: it also gives its deep feature, and restore_shallow.onnx is the part around that. The answers stay what they were.
 
-    python models/train/split.py --bundle models/street
+    python models/train/split.py --bundle models/street-float
 """
 import argparse
 import os
@@ -42,7 +42,7 @@ def shape_of(path):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--bundle", default="models/street")
+    p.add_argument("--bundle", default="models/street-float")
     a = p.parse_args()
     path, shallow_path = (os.path.join(a.bundle, name) for name in ("restore.onnx", "restore_shallow.onnx"))
     model = onnx.load(path)

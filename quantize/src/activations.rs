@@ -12,11 +12,11 @@ const FEW: f64 = 0.1;
 const LARGER: f64 = 0.05;
 
 /// Results of layers of `quantized` that had better stay in float32 until their readers quantize them: those that cost the outputs most, until most of
-/// the noise is gone, as long as they are few and the arena hardly grows by them. `tick` is called after each run, [`activation_runs`] times in all.
+/// the noise is gone, as long as they are few and the arena hardly grows by them. `tick` is called after each run, [`runs`] times in all.
 ///
 /// # Errors
 /// [`QuantizeError`].
-pub fn costly_activations(
+pub fn costly(
     network: &Network,
     quantized: &Quantized<'_>,
     samples: &Samples,
@@ -36,7 +36,7 @@ pub fn costly_activations(
     let all: f64 = costs.iter().map(|(noise, _)| noise).sum();
     let most = (arena(network, quantized)? as f64 * (1.0 + LARGER)) as usize;
     let mut elements = FEW * quantized.stored.iter().map(|name| size(name)).sum::<f64>();
-    let (mut costly, mut gone) = (Vec::new(), 0.0);
+    let (mut found, mut gone) = (Vec::new(), 0.0);
     for (noise, name) in costs {
         if gone >= ENOUGH * all {
             break;
@@ -44,17 +44,17 @@ pub fn costly_activations(
         if size(name) > elements {
             continue;
         }
-        costly.push(name.clone());
-        match arena(network, &quantized.leaving(&costly))? <= most {
+        found.push(name.clone());
+        match arena(network, &quantized.leaving(&found))? <= most {
             true => (gone, elements) = (gone + noise, elements - size(name)),
-            false => drop(costly.pop()),
+            false => drop(found.pop()),
         }
     }
-    Ok(costly)
+    Ok(found)
 }
 
-/// Times that [`costly_activations`] runs a model.
-pub fn activation_runs(quantized: &Quantized<'_>, samples: &Samples) -> usize {
+/// Times that [`costly`] runs a model.
+pub fn runs(quantized: &Quantized<'_>, samples: &Samples) -> usize {
     quantized.stored.len() * samples.len().min(MOST)
 }
 

@@ -5,6 +5,7 @@ use crate::{Compared, Layer, Left, Network, Quantized, Rounded, sinks};
 use semrx::report::page::escaped;
 use serde_json::{Value, json};
 use std::fmt::Write;
+use std::path::Path;
 
 /// Fewer samples are said to be few.
 const FEW: usize = 16;
@@ -104,7 +105,7 @@ impl Report<'_> {
             "int8_share_of_macs": self.int8_share(), "parts_with_own_scale": self.parts, "layers": layers, "left_in_float": left})
     }
 
-    /// A page that stands for itself.
+    /// A section of a [`page`].
     pub fn html(&self) -> String {
         let mut rows = String::new();
         for (layer, rounded) in &self.quantized.layers {
@@ -137,10 +138,7 @@ impl Report<'_> {
         }
         let share = 100.0 * self.int8_share();
         format!(
-            "<!doctype html>\n<html lang=en>\n<meta charset=utf-8>\n<meta name=viewport content=\"width=device-width\">\n<title>{title}</title>\n\
-             <style>body{{font:14px system-ui,sans-serif;margin:2em;max-width:72em}}table{{border-collapse:collapse;margin:1em 0}}\
-             td,th{{padding:.2em .7em;border-bottom:1px solid #ccc;text-align:right}}td:first-child,th:first-child{{text-align:left}}</style>\n\
-             <h1>{title}</h1>\n<p>Quantized by semrx-quantize {version} on {samples} calibration inputs, on which the outputs were compared; {share:.2} % of the multiply-accumulates run in int8.\n\
+            "<h2>{title}</h2>\n<p>Quantized by semrx-quantize {version} on {samples} calibration inputs, on which the outputs were compared; {share:.2} % of the multiply-accumulates run in int8.\n\
              <table>\n<tr><th>whole model<th>float<th>quantized<th>\n{totals}</table>\n\
              <table>\n<tr><th>layer<th>operator<th>weights<th>bits<th>MMAC<th>SQNR of its weights, dB<th>bytes, float<th>bytes\n{rows}</table>\n",
             title = escaped(&self.network.file.display().to_string()),
@@ -189,6 +187,18 @@ impl Report<'_> {
         let skips = if let Product::Spread(window) = layer.product { window.stride[0] * window.stride[1] } else { 1 };
         elements * layer.weights.columns as u64 / skips as u64
     }
+}
+
+/// A page that stands for itself: what `model` became, in sections of [`Report::html`].
+pub fn page(model: &Path, sections: &[&str]) -> String {
+    format!(
+        "<!doctype html>\n<html lang=en>\n<meta charset=utf-8>\n<meta name=viewport content=\"width=device-width\">\n<title>{title}</title>\n\
+         <style>body{{font:14px system-ui,sans-serif;margin:2em;max-width:72em}}table{{border-collapse:collapse;margin:1em 0}}\
+         td,th{{padding:.2em .7em;border-bottom:1px solid #ccc;text-align:right}}td:first-child,th:first-child{{text-align:left}}</style>\n\
+         <h1>{title}</h1>\n{sections}",
+        title = escaped(&model.display().to_string()),
+        sections = sections.concat(),
+    )
 }
 
 fn change(before: u64, after: u64) -> String {

@@ -56,7 +56,11 @@ pub fn split(network: &Network, samples: &Samples, mut tick: impl FnMut()) -> Re
             count += multiplied;
         }
     }
-    Ok((Network::of(&network.file, network.model.clone(), graph)?, count))
+    let mut split = Network::of(&network.file, network.model.clone(), graph)?;
+    network.excluded.iter().for_each(|name| {
+        split.exclude(name);
+    });
+    Ok((split, count))
 }
 
 /// Those over channels whose parts are all computed or given, and whose readers are convolutions without groups, or no layers.

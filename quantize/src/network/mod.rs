@@ -46,6 +46,8 @@ pub struct Network {
     pub graph: pb::GraphProto,
     pub layers: Vec<Layer>,
     pub left: Vec<Left>,
+    /// Names of nodes that [`exclude`](Self::exclude) left in float.
+    pub excluded: Vec<String>,
 }
 
 impl Network {
@@ -99,7 +101,16 @@ impl Network {
             let why = left.first().map_or("it has no Conv, Gemm or MatMul".to_owned(), |left| left.reason.clone());
             return Err(refuse(format!("has no layer that can be quantized: {why}")));
         }
-        Ok(Network { file: file.to_owned(), model, graph, layers, left })
+        Ok(Network { file: file.to_owned(), model, graph, layers, left, excluded: Vec::new() })
+    }
+
+    /// Leaves the layer of the node `name` in float; `false` where there is none.
+    pub fn exclude(&mut self, name: &str) -> bool {
+        let Some(index) = self.layers.iter().position(|layer| layer.name == name) else { return false };
+        let layer = self.layers.remove(index);
+        self.left.push(Left { name: layer.name, operator: layer.operator, reason: "excluded".into() });
+        self.excluded.push(name.to_owned());
+        true
     }
 
     /// Shape of the input `name`, if the file says it whole.

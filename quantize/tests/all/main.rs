@@ -1,5 +1,6 @@
 //! The quantizer as its users call it.
 
+mod command;
 mod common;
 mod models;
 mod scenes;

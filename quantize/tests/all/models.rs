@@ -48,6 +48,21 @@ fn errors_that_are_made_good_are_smaller() {
     assert!(compensated > nearest + 1.5, "{nearest} {compensated}");
 }
 
+/// Changed on purpose? Then this is the new one.
+const SHA256: [(u8, &str); 2] = [
+    (8, "8b3c429dbb43e8782b7e2291df90cafcc80572da4202cad6c82af51cfc9099f0"),
+    (4, "e73bb54fbd7bfdbbc97d765910095dfc068524a80f99ddc113d2f3052e1641e7"),
+];
+
+#[test]
+fn the_bytes_are_the_same_on_every_machine() {
+    let folder = folder();
+    let (file, calib) = (write(&image_model(), folder.path()), inputs(folder.path(), 4));
+    for (bits, right) in SHA256 {
+        assert_eq!(semrx::bundle::sha256(&quantized(&file, &calib, bits, true).unwrap().0), right, "{bits} bits");
+    }
+}
+
 #[test]
 fn transposed_convolutions_run_in_integers() {
     let folder = folder();

@@ -18,7 +18,7 @@ pub fn street(folder: &Path, frames: u32) -> PathBuf {
 }
 
 pub fn bundle() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/street")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/street-float")
 }
 
 #[test]

@@ -8,7 +8,7 @@ use semrx::engine::plan::Machine;
 use semrx::engine::{Arrays, Bound, Planned};
 use semrx_quantize::{Calibrated, Draw, Network, Report, Samples, Store, compare, split};
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tract_onnx::pb;
 
 /// The small model with weights of so many bits.
@@ -117,18 +117,24 @@ fn timesteps_have_the_range_of_the_schedule() {
     assert!(thirds.iter().all(|&third| third >= 5), "{times:?}");
 }
 
-/// What the model of the shipped view bundle is asked, for one condition.
-fn view(folder: &Path, count: usize) -> Samples {
-    let view = bundle().with_file_name("street-view");
-    let network = Network::read(&view.join("model.onnx")).unwrap();
+/// A folder with one condition of the shipped view bundle.
+pub fn conditions(folder: &Path) -> PathBuf {
+    let network = Network::read(&bundle().with_file_name("street-view").join("model.onnx")).unwrap();
     let shape = network.input_shape("map").unwrap();
     let mut condition = Arrays::default();
     condition.insert_floats("map", &shape, &vec![1.0; shape.iter().product()]);
     let conditions = folder.join("conditions");
     std::fs::create_dir_all(&conditions).unwrap();
     condition.write(&conditions.join("one.npz")).unwrap();
+    conditions
+}
+
+/// What the model of the shipped view bundle is asked, for one condition.
+fn view(folder: &Path, count: usize) -> Samples {
+    let view = bundle().with_file_name("street-view");
+    let network = Network::read(&view.join("model.onnx")).unwrap();
     let draw = Draw { samples: count, ..Draw::default() };
-    Samples::of_bundle(&network, &view, &conditions, draw, &Store::none(), || ()).unwrap()
+    Samples::of_bundle(&network, &view, &conditions(folder), draw, &Store::none(), || ()).unwrap()
 }
 
 #[test]

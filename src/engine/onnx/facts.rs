@@ -405,7 +405,7 @@ mod tests {
     fn models() -> Vec<PathBuf> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut found: Vec<PathBuf> =
-            ["head", "restore"].map(|name| root.join(format!("models/street/{name}.onnx"))).to_vec();
+            ["head", "restore"].map(|name| root.join(format!("models/street-float/{name}.onnx"))).to_vec();
         for kind in ["net", "node"] {
             let Ok(folders) = std::fs::read_dir(root.join("../shared/data/onnx").join(kind)) else { continue };
             let files = folders.filter_map(|folder| std::fs::read_dir(folder.ok()?.path()).ok()).flatten();

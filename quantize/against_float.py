@@ -1,0 +1,52 @@
+"""What a quantized bundle costs the decisions: `semrx eval` with it and with the float one, on the same noise, over several seeds.
+
+    python quantize/against_float.py --maps ../shared/data/camvid/train/label --only 0001TP [--float models/street-float] [--quantized models/street] [--seeds 4]
+
+A point is a channel and a row of the evaluation; its value is the mean over the seeds, for one seed alone moves the F1 of rare hazards by a point either way,
+whichever of two equally good scenes is drawn. semrx is target/release/semrx, or that of CARGO_TARGET_DIR.
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SEMRX = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")) / "release/semrx"
+METRICS = {"miou_all": "mIoU, all cells", "miou_lost": "mIoU, lost cells", "f1_head": "hazard F1, head", "f1_rule": "hazard F1, rule", "free_error_head": "free-space error, head"}
+SMALLER_IS_BETTER = {"free_error_head"}
+
+
+def evaluate(bundle, maps, only, seed):
+    run = [str(SEMRX), "eval", "--bundle", bundle, "--maps", maps, "--only", only, "--seed", str(seed), "--threads", "1", "--json"]
+    said = subprocess.run(run, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+    return {(f"{case['payload']} {case['channel']}", row["row"]): row for case in json.loads(said)["cases"] for row in case["rows"]}
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--maps", required=True)
+    p.add_argument("--only", default="")
+    p.add_argument("--float", default=str(REPOSITORY / "models/street-float"))
+    p.add_argument("--quantized", default=str(REPOSITORY / "models/street"))
+    p.add_argument("--seeds", type=int, default=4)
+    args = p.parse_args()
+    jobs = [(bundle, args.maps, args.only, seed) for seed in range(args.seeds) for bundle in (args.float, args.quantized)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = list(pool.map(lambda job: evaluate(*job), jobs))
+    pairs = list(zip(found[::2], found[1::2]))
+    print(f"{'points of 100':<24}{'points':>8}{'mean':>8}{'worst':>8}  where")
+    for metric, name in METRICS.items():
+        changes = {}
+        for point in pairs[0][0]:
+            values = [(before[point][metric], after[point][metric]) for before, after in pairs]
+            if all(before and after for before, after in values):
+                changes[point] = 100 * statistics.mean(after["value"] - before["value"] for before, after in values)
+        worst = (max if metric in SMALLER_IS_BETTER else min)(changes, key=changes.get)
+        print(f"{name:<24}{len(changes):>8}{statistics.mean(changes.values()):>+8.2f}{changes[worst]:>+8.2f}  {worst[0]}, {worst[1]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+//! The bundle.json of a bundle whose networks are quantized.
+
+use crate::{QuantizeError, whole, writable};
+use semrx::bundle::{MANIFEST, sha256};
+use semrx::files;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Roles of networks that are quantized.
+const NETWORKS: [&str; 5] = ["head", "restore", "restore_shallow", "generate", "generate_shallow"];
+
+/// A bundle's files by their roles.
+#[derive(Debug)]
+pub struct Manifest {
+    bundle: PathBuf,
+    whole: Value,
+    /// Role and file name.
+    files: Vec<(String, String)>,
+}
+
+impl Manifest {
+    /// # Errors
+    /// [`QuantizeError::Model`] where it is no manifest, or lists no network.
+    pub fn read(bundle: &Path) -> Result<Self, QuantizeError> {
+        let file = bundle.join(MANIFEST);
+        let refuse = |reason: String| QuantizeError::Model { file: file.clone(), reason };
+        let text =
+            files::read(&file, files::MAX_JSON).map_err(|error| QuantizeError::File { file: file.clone(), error })?;
+        let whole: Value = serde_json::from_slice(&text).map_err(|error| refuse(format!("is no JSON: {error}")))?;
+        let text = |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).map(str::to_owned);
+        let entries = whole.get("files").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let files: Option<Vec<_>> =
+            entries.iter().map(|entry| Some((text(entry, "role")?, text(entry, "file")?))).collect();
+        let files = files.ok_or_else(|| refuse("files: each has a role and a file".into()))?;
+        // A name alone: what is written stays in the folder.
+        if let Some((role, name)) = files.iter().find(|(_, name)| Path::new(name).components().count() != 1) {
+            return Err(refuse(format!("files: {role} is {name:?}, which is not the name of a file beside it")));
+        }
+        let manifest = Manifest { bundle: bundle.to_owned(), whole, files };
+        match manifest.networks().is_empty() {
+            true => Err(refuse(format!("lists no network: none of the roles {}", NETWORKS.join(", ")))),
+            false => Ok(manifest),
+        }
+    }
+
+    /// Roles of its networks, and where they are.
+    pub fn networks(&self) -> Vec<(String, PathBuf)> {
+        let networks = self.files.iter().filter(|(role, _)| NETWORKS.contains(&role.as_str()));
+        networks.map(|(role, name)| (role.clone(), self.bundle.join(name))).collect()
+    }
+
+    /// Writes the bundle to `folder`, with other bytes for some roles, and the name of the folder. A model card that is there stays.
+    ///
+    /// # Errors
+    /// [`QuantizeError`] names the file. The manifest is written last: a bundle that was cut off is refused when it is opened.
+    pub fn write(&self, folder: &Path, networks: &[(&str, &[u8])]) -> Result<(), QuantizeError> {
+        fs::create_dir_all(folder).map_err(|error| QuantizeError::Write { file: folder.to_owned(), error })?;
+        let mut manifest = self.whole.clone();
+        let mut listed = Vec::new();
+        for (role, name) in &self.files {
+            let (from, to) = (self.bundle.join(name), folder.join(name));
+            let bytes = match networks.iter().find(|(own, _)| own == role) {
+                Some((_, bytes)) => bytes.to_vec(),
+                None => {
+                    let from = if role == "card" && to.is_file() { &to } else { &from };
+                    files::read(from, files::MAX_MODEL)
+                        .map_err(|error| QuantizeError::File { file: from.clone(), error })?
+                }
+            };
+            writable(&to)?;
+            whole(&to, &bytes)?;
+            listed.push(serde_json::json!({"role": role, "file": name, "sha256": sha256(&bytes)}));
+        }
+        manifest["files"] = listed.into();
+        if let Some(name) = folder.file_name() {
+            manifest["name"] = name.to_string_lossy().into();
+        }
+        whole(&folder.join(MANIFEST), format!("{manifest:#}\n").as_bytes())
+    }
+}
