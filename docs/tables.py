@@ -1,0 +1,76 @@
+"""Tables of docs/evidence.md that follow from `semrx eval`, for its `$` blocks: see refresh.py.
+
+    python docs/tables.py bars --maps DIR --only 0001TP [--bundle models/street]     # what the bars asked, and what came
+    python docs/tables.py snr --maps DIR --only 0001TP                               # the SNR of soft payloads, told and estimated
+"""
+import argparse
+import json
+import subprocess
+
+SOFT = ["sigma=0.05", "sigma=0.22", "sigma=0.36", "sigma=0.9", "sigma=2", "tile-loss=0.5,sigma=0.9"]
+SOFT_BARS = ["sigma=0.9", "sigma=1.3", "sigma=2"]
+
+
+def evaluated(args, *more):
+    run = ["semrx", "eval", "--bundle", args.bundle, "--maps", args.maps, "--only", args.only, "--json", *more]
+    return json.loads(subprocess.run(run, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)["cases"]
+
+
+def line(*cells):
+    print(f"{cells[0]:<66}{cells[1]:<20}{cells[2]:<34}{cells[3]}")
+
+
+def met(is_met):
+    return "met" if is_met else "missed"
+
+
+def bars(args):
+    cases = {case["channel"] + ("" if case["payload"] == "map" else " soft"): {row["row"]: row for row in case["rows"]} for case in evaluated(args)}
+    of = lambda case, row, metric: 100 * cases[case][row][metric]["value"]
+    line("bar", "asked", "measured, hybrid 1", "")
+    agreement = of("none", "semantic_first", "agreement_head")
+    line("head agrees with the rule at zero loss, zone x type pairs", ">= 99 %", f"{agreement:.2f} %", met(agreement >= 99))
+    for loss in ("tile-loss=0.5", "tile-loss=0.7"):
+        gains = []
+        for metric in ("miou_lost", "accuracy_lost"):
+            gains.append(of(loss, "hybrid 1", metric) - max(of(loss, row, metric) for row in ("prior", "nearest-fill")))
+        name = f"lost cells, {loss}, over the better of prior and nearest-fill"
+        line(name, "+6, +2 points", f"{gains[0]:+.1f}, {gains[1]:+.1f} (mIoU, accuracy)", met(gains[0] >= 6 and gains[1] >= 2))
+    gains = [of(sigma + " soft", "hybrid 1", "miou_all") - of(sigma + " soft", "fds", "miou_all") for sigma in SOFT_BARS]
+    line("soft, mIoU over fds at sigma .9, 1.3, 2", "+5 points", ", ".join(f"{gain:+.1f}" for gain in gains), met(min(gains) >= 5))
+    soft = [case for case in cases if case.endswith(" soft")]
+    below = {case: of(case, "hybrid 1", "miou_all") - max(of(case, row, "miou_all") for row in ("argmax", "fds")) for case in soft}
+    worst = min(below, key=below.get)
+    line("soft, mIoU below the better of argmax and fds", "nowhere", f"worst: {worst.removesuffix(' soft')}, {below[worst]:+.2f}", met(below[worst] > -0.005))
+    paired = {(case, row): rows[row]["f1_head_minus_semantic_first"] for case, rows in cases.items() for row in rows if row.startswith("hybrid")}
+    paired = {point: change for point, change in paired.items() if change}
+    point = min(paired, key=lambda point: paired[point]["value"])
+    clear = [point for point, change in paired.items() if change["high"] < 0]
+    value, low, high = (100 * paired[point][key] for key in ("value", "low", "high"))
+    line("hazard F1 of hybrid below semantic_first beyond the paired interval", "nowhere", f"{len(clear)} of {len(paired)} points", met(not clear))
+    print(f"  worst: {point[1]}, {point[0]}, {value:+.1f} [{low:+.1f}, {high:+.1f}]")
+
+
+def snr(args):
+    channels = [word for channel in SOFT for word in ("--channel", channel)]
+    told, blind = evaluated(args, *channels), evaluated(args, *channels, "--blind-snr")
+    print(f"{'channel':<26}{'told, dB off':>16}{'estimated':>16}{'F1 semantic_first':>20}{'F1 hybrid 1':>16}{'mIoU hybrid 1':>16}")
+    for told, blind in zip(told, blind):
+        off = lambda case: f"{case['snr_error_db']['mean']:.3f}, {case['snr_error_db']['most']:.3f}"
+        of = lambda case, row, metric: 100 * next(one for one in case["rows"] if one["row"] == row)[metric]["value"]
+        both = lambda row, metric: f"{of(told, row, metric):.1f} / {of(blind, row, metric):.1f}"
+        print(f"{told['channel']:<26}{off(told):>16}{off(blind):>16}{both('semantic_first', 'f1_head'):>20}{both('hybrid 1', 'f1_head'):>16}{both('hybrid 1', 'miou_all'):>16}")
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("table", choices=["bars", "snr"])
+    p.add_argument("--maps", required=True)
+    p.add_argument("--only", default="")
+    p.add_argument("--bundle", default="models/street")
+    args = p.parse_args()
+    {"bars": bars, "snr": snr}[args.table](args)
+
+
+if __name__ == "__main__":
+    main()
