@@ -8,6 +8,7 @@ per channel, activations in uint8, as ours does; its own preprocessing goes firs
 semrx-quantize is target/release/semrx-quantize, or that of CARGO_TARGET_DIR.
 """
 import argparse
+import contextlib
 import glob
 import os
 import subprocess
@@ -75,9 +76,10 @@ def compare(name, model, calib, test):
         prepared = os.path.join(folder, "prepared.onnx")
         quant_pre_process(model, prepared, skip_symbolic_shape=True)
         for method in METHODS:
-            quantize_static(prepared, out, Reader(calib), quant_format=QuantFormat.QDQ, per_channel=True,
-                            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-                            calibrate_method=getattr(CalibrationMethod, method), op_types_to_quantize=OPERATORS)
+            with contextlib.redirect_stdout(sys.stderr):
+                quantize_static(prepared, out, Reader(calib), quant_format=QuantFormat.QDQ, per_channel=True,
+                                activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+                                calibrate_method=getattr(CalibrationMethod, method), op_types_to_quantize=OPERATORS)
             found[method] = sqnr(model, out, test)
         for bits, options in OURS.items():
             ours(model, out, calib, *options)

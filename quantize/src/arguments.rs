@@ -35,9 +35,9 @@ pub struct Arguments {
     /// on the maps, over channels, samplers and noise levels; the model of its role generate on what a sampler asks it, with guidance and without
     #[arg(long, value_name = "DIR")]
     pub bundle: Option<PathBuf>,
-    /// Samples that are drawn from the maps, 1 to 1000; with --bundle
-    #[arg(long, value_name = "N", default_value_t = 96, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub samples: u16,
+    /// Samples that are drawn from the maps, 1 to 1000 (default: 96); with --bundle
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub samples: Option<u16>,
     /// Take the maps alone whose file names begin so: a recording of several; with --bundle
     #[arg(long, value_name = "PREFIX", default_value = "")]
     pub only: String,
@@ -48,7 +48,7 @@ pub struct Arguments {
     /// Bits of weights: 4 are in blocks of 32 input channels with a factor each
     #[arg(long, value_name = "8|4", default_value_t = 8, value_parser = bits)]
     pub weights: u8,
-    /// Kilobytes of 1024 for the weights of all layers that can be quantized: within them, layers that cost the outputs most for their size get 8 bits in
+    /// Kilobytes of 1024 for the weights of all layers that can be quantized, of each network of a bundle: within them, layers that cost the outputs most for their size get 8 bits in
     /// the place of 4, or stay in float, with weights in float16
     #[arg(long, value_name = "N")]
     pub budget_kib: Option<u32>,
@@ -56,7 +56,7 @@ pub struct Arguments {
     /// side of 0 a value is on; layers that cost most for their size get more bits until that holds, within --budget-kib if it is given
     #[arg(long, value_name = "OUTPUT=PERCENT", value_parser = task_loss)]
     pub task_loss: Option<TaskLoss>,
-    /// Leave this node in float, as onnxruntime's nodes_to_exclude; may be given several times
+    /// Leave this node in float, as onnxruntime's nodes_to_exclude: its name as the report has it; may be given several times
     #[arg(long, value_name = "NODE")]
     pub exclude: Vec<String>,
     /// Round weights to nearest, without making errors good
@@ -87,15 +87,32 @@ impl Arguments {
         let is_clash = |output: &PathBuf| inputs.iter().flatten().any(|input| same(output, input));
         let both = self.report.as_ref().is_some_and(|report| same(report, &self.output));
         let is_bundle = self.model.join(MANIFEST).is_file();
-        let only_of_bundles =
-            self.bundle.is_none() && !is_bundle && (self.save_samples.is_some() || !self.only.is_empty());
+        let only_of_bundles = self.bundle.is_none()
+            && !is_bundle
+            && (self.save_samples.is_some() || self.samples.is_some() || !self.only.is_empty());
         if only_of_bundles
             || (is_bundle && (self.bundle.is_some() || self.save_samples.is_some() || self.task_loss.is_some()))
         {
             let told = match only_of_bundles {
-                true => "--only and --save-samples go with --bundle",
+                true => "--samples, --only and --save-samples go with --bundle",
                 false => "--bundle, --save-samples and --task-loss go with one model, not with a whole bundle",
             };
+            Arguments::command().error(clap::error::ErrorKind::ArgumentConflict, told).exit();
+        }
+        // Neither among what is read, nor in the place of another file of the bundle.
+        let lies_in = |file: &Path, folder: &Path| {
+            let folder = folder.canonicalize().ok().filter(|folder| folder.is_dir());
+            let beside =
+                file.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
+            let own = beside.and_then(|parent| parent.canonicalize().ok());
+            own.zip(folder).is_some_and(|(own, folder)| own.starts_with(folder))
+        };
+        let is_among = |output: &PathBuf| {
+            let of_bundle = self.bundle.as_deref().is_some_and(|bundle| output.exists() && lies_in(output, bundle));
+            lies_in(output, &self.calib) || of_bundle
+        };
+        if [Some(&self.output), self.report.as_ref()].into_iter().flatten().any(is_among) {
+            let told = "the output and the report go neither into the calibration folder nor in the place of a file of the bundle";
             Arguments::command().error(clap::error::ErrorKind::ArgumentConflict, told).exit();
         }
         if both || outputs.into_iter().flatten().any(is_clash) {

@@ -50,7 +50,13 @@ impl Samples {
         let scheduler = generative.scheduler(None).map_err(|error| of_bundle(&error))?;
         let conditions = match generative.contract.condition.is_empty() {
             true => None,
-            false => Some(Samples::open(folder)?.beginning(draw.only)?),
+            false => Some(Samples::open(folder).and_then(|all| all.beginning(draw.only)).map_err(|error| match error {
+                QuantizeError::Calibration { file, .. } => QuantizeError::Calibration {
+                    file,
+                    reason: "holds no .npz: the model wants conditions, one each, as semrx sample --condition takes them".into(),
+                },
+                error => error,
+            })?),
         };
         let has = |name: &str| network.graph.input.iter().any(|input| input.name == name);
         let depth = if generative.contract.deep.as_deref().is_some_and(has) { Depth::Shallow } else { Depth::Whole };

@@ -13,6 +13,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+/// That are drawn where nobody says how many.
+const SAMPLES: u16 = 96;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     arguments.check();
@@ -34,6 +37,10 @@ fn model(arguments: &Arguments) -> Result<(), QuantizeError> {
     let mut excluded = Vec::new();
     let network = network(arguments, &arguments.model, &mut excluded)?;
     check_excluded(arguments, &excluded)?;
+    if network.layers.is_empty() {
+        let reason = "every layer that could be quantized is excluded".into();
+        return Err(QuantizeError::Model { file: arguments.model.clone(), reason });
+    }
     let outcome = quantized(arguments, &network, arguments.bundle.as_deref())?;
     report(arguments, &[("", &outcome)])?;
     whole(&arguments.output, &outcome.bytes)?;
@@ -44,6 +51,7 @@ fn model(arguments: &Arguments) -> Result<(), QuantizeError> {
 fn bundle(arguments: &Arguments) -> Result<(), QuantizeError> {
     let manifest = Manifest::read(&arguments.model)?;
     arguments.report.iter().try_for_each(|file| writable(file))?;
+    manifest.prepare(&arguments.output)?;
     let (mut networks, mut excluded, mut outcomes) = (Vec::new(), Vec::new(), Vec::new());
     for (role, file) in manifest.networks() {
         networks.push((role, network(arguments, &file, &mut excluded)?));
@@ -82,7 +90,11 @@ fn quantized(arguments: &Arguments, network: &Network, bundle: Option<&Path>) ->
     let samples = match bundle {
         None => Samples::open(&arguments.calib)?,
         Some(bundle) => {
-            let draw = Draw { samples: arguments.samples.into(), seed: arguments.seed, only: &arguments.only };
+            let draw = Draw {
+                samples: arguments.samples.unwrap_or(SAMPLES).into(),
+                seed: arguments.seed,
+                only: &arguments.only,
+            };
             let store = match &arguments.save_samples {
                 Some(folder) => Store::open(folder, network, bundle, &arguments.calib, draw)?,
                 None => Store::none(),

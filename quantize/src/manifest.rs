@@ -5,6 +5,7 @@ use semrx::bundle::{MANIFEST, sha256};
 use semrx::files;
 use serde_json::Value;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Roles of networks that are quantized.
@@ -50,12 +51,26 @@ impl Manifest {
         networks.map(|(role, name)| (role.clone(), self.bundle.join(name))).collect()
     }
 
+    /// Makes `folder`, and says whether all files of the bundle can be written to it.
+    ///
+    /// # Errors
+    /// [`QuantizeError::Write`].
+    pub fn prepare(&self, folder: &Path) -> Result<(), QuantizeError> {
+        let failed = |error| QuantizeError::Write { file: folder.to_owned(), error };
+        if folder.exists() && !folder.is_dir() {
+            return Err(failed(io::Error::new(io::ErrorKind::NotADirectory, "is a file: a bundle is a folder")));
+        }
+        fs::create_dir_all(folder).map_err(failed)?;
+        let names = self.files.iter().map(|(_, name)| name.as_str()).chain([MANIFEST]);
+        names.map(|name| folder.join(name)).try_for_each(|file| writable(&file))
+    }
+
     /// Writes the bundle to `folder`, with other bytes for some roles, and the name of the folder. A model card that is there stays.
     ///
     /// # Errors
     /// [`QuantizeError`] names the file. The manifest is written last: a bundle that was cut off is refused when it is opened.
     pub fn write(&self, folder: &Path, networks: &[(&str, &[u8])]) -> Result<(), QuantizeError> {
-        fs::create_dir_all(folder).map_err(|error| QuantizeError::Write { file: folder.to_owned(), error })?;
+        self.prepare(folder)?;
         let mut manifest = self.whole.clone();
         let mut listed = Vec::new();
         for (role, name) in &self.files {
@@ -68,7 +83,6 @@ impl Manifest {
                         .map_err(|error| QuantizeError::File { file: from.clone(), error })?
                 }
             };
-            writable(&to)?;
             whole(&to, &bytes)?;
             listed.push(serde_json::json!({"role": role, "file": name, "sha256": sha256(&bytes)}));
         }

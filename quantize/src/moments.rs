@@ -42,7 +42,8 @@ impl Moments {
         self.places += 1;
         for ((sum, diagonal), &value) in self.sum.iter_mut().zip(&mut self.diagonal).zip(vector) {
             *sum += value as f64;
-            *diagonal += (value * value) as f64;
+            let square = value * value;
+            *diagonal += if square.is_finite() { square as f64 } else { f64::from(value).powi(2) };
         }
         if self.products.is_empty() {
             return;

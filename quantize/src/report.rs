@@ -70,7 +70,7 @@ impl Report<'_> {
             ));
         }
         if self.quantized.layers.is_empty() {
-            warnings.push("every layer stays in float within this budget: nothing is quantized".into());
+            warnings.push("every layer stays in float within these bounds: nothing is quantized".into());
         }
         for output in self.compared.outputs.iter().filter(|output| output.db.is_nan() || output.db < BAD) {
             warnings.push(format!(

@@ -110,16 +110,24 @@ fn nearest(weight: f32, scale: f32, bits: u8) -> i8 {
 
 /// For each block of a row the scale whose rounding, to nearest, moves the layer's sums the least; 0 where all weights are.
 fn clips(row: &[f32], moments: &Moments, bits: u8, blocks: &Blocks) -> Vec<f32> {
-    let mut largest = vec![0.0f32; blocks.count];
-    for (weight, &block) in row.iter().zip(&blocks.of) {
-        largest[block] = largest[block].max(weight.abs());
-    }
+    // What meets nothing but zeros has no say, where something else does.
+    let largest = |is_live: &dyn Fn(f64) -> bool| {
+        let mut largest = vec![0.0f32; blocks.count];
+        for ((weight, &diagonal), &block) in row.iter().zip(&moments.diagonal).zip(&blocks.of) {
+            if is_live(diagonal) {
+                largest[block] = largest[block].max(weight.abs());
+            }
+        }
+        largest
+    };
+    let (live, all) = (largest(&|diagonal| diagonal > 0.0), largest(&|_| true));
+    let largest: Vec<f32> = live.iter().zip(&all).map(|(&live, &all)| if live > 0.0 { live } else { all }).collect();
     let mut best: Vec<(f64, f32)> = vec![(f64::INFINITY, 0.0); blocks.count];
     for step in 0..SHARES {
         let scale = |block: usize| largest[block] * (1.0 - step as f32 * 0.5 / SHARES as f32) / most(bits);
         let mut errors = vec![0.0; blocks.count];
-        for ((&weight, diagonal), &block) in row.iter().zip(&moments.diagonal).zip(&blocks.of) {
-            if largest[block] > 0.0 {
+        for ((&weight, &diagonal), &block) in row.iter().zip(&moments.diagonal).zip(&blocks.of) {
+            if largest[block] > 0.0 && (diagonal > 0.0 || live[block] == 0.0) {
                 let scale = scale(block);
                 let off = (weight - scale * nearest(weight, scale, bits) as f32) as f64;
                 errors[block] += off.powi(2) * diagonal.max(1e-12);
@@ -146,7 +154,7 @@ impl Order {
     /// `None` where the moments are not known whole, or have no inverse.
     fn of(moments: &Moments) -> Option<Self> {
         let count = moments.columns;
-        if moments.products.is_empty() || moments.places == 0 {
+        if moments.products.is_empty() || moments.places == 0 || !moments.products.iter().all(|of| of.is_finite()) {
             return None;
         }
         let mut columns: Vec<usize> = (0..count).collect();

@@ -68,12 +68,16 @@ fn all(network: &Network) -> Vec<Shortcut<'_>> {
     let graph = &network.graph;
     let over_channels = |node: &&pb::NodeProto| {
         let axis = node.attribute.iter().find(|attribute| attribute.name == "axis");
-        node.op_type == "Concat" && axis.is_some_and(|axis| axis.i == 1)
+        node.op_type == "Concat" && axis.is_some_and(|axis| axis.i == 1 || axis.i == -3)
     };
     let made = |name: &String| graph.node.iter().find(|node| node.output.contains(name));
     let is_given = |name: &String| graph.input.iter().any(|input| input.name == *name);
     let is_computed = |name: &String| is_given(name) || made(name).is_some_and(|node| node.op_type != "Constant");
-    let is_plain = |layer: &Layer| matches!(layer.product, Product::Patches(window) if window.groups == 1);
+    let is_plain = |layer: &Layer| match layer.product {
+        Product::Patches(window) => window.groups == 1,
+        Product::Spread(_) => true,
+        Product::Rows { .. } => false,
+    };
     let is_read = |node: &&pb::NodeProto| {
         let mut readers = network.layers.iter().filter(|layer| node.output.contains(&layer.input)).peekable();
         readers.peek().is_some() && readers.all(is_plain)
@@ -124,7 +128,7 @@ fn put(
         let weights = layer.weights.rows().flat_map(|row| {
             row.chunks_exact(taps).zip(&by_channel).flat_map(|(taps, by)| taps.iter().map(move |weight| weight / by))
         });
-        let weights: Vec<f32> = weights.collect();
+        let (weights, _) = layer.in_file(&weights.collect::<Vec<f32>>());
         let own = names.of(&layer.output, "divided");
         let shape: Vec<i64> = layer.shape.iter().map(|&side| side as i64).collect();
         graph.initializer.push(floats(&own, &shape, &weights));

@@ -39,16 +39,22 @@ impl Store {
         let inputs: Vec<&String> = network.graph.input.iter().map(|input| &input.name).collect();
         let drawn = json!({"samples": draw.samples, "seed": draw.seed, "only": draw.only, "calib": calib.display().to_string(),
             "bundle": sha256(&manifest), "inputs": inputs});
-        let drawn = format!("{drawn:#}\n");
+        let text = format!("{drawn:#}\n");
         fs::create_dir_all(folder).map_err(failed)?;
         let file = folder.join(DRAWN);
         match fs::read_to_string(&file) {
-            Ok(there) if there == drawn => {}
-            Ok(_) => return Err(refuse("holds samples of another draw: give an empty folder")),
+            Ok(there) if there == text => {}
+            Ok(there) => {
+                let there = serde_json::from_str::<serde_json::Value>(&there).unwrap_or_default();
+                let keys = ["samples", "seed", "only", "calib", "bundle", "inputs"];
+                let others: Vec<&str> = keys.into_iter().filter(|key| there[*key] != drawn[*key]).collect();
+                let others = others.join(", ");
+                return Err(refuse(&format!("holds samples of another draw ({others}): give an empty folder")));
+            }
             Err(_) if fs::read_dir(folder).map_err(failed)?.next().is_some() => {
                 return Err(refuse("holds files already: samples go into an empty folder"));
             }
-            Err(_) => fs::write(&file, drawn).map_err(|error| QuantizeError::Write { file, error })?,
+            Err(_) => fs::write(&file, text).map_err(|error| QuantizeError::Write { file, error })?,
         }
         Ok(Store(Some(folder.to_owned())))
     }

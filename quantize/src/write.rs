@@ -113,6 +113,14 @@ impl<'a> Quantized<'a> {
         }
         graph.node = sorted(nodes, &graph);
         drop_unread(&mut graph);
+        // An exporter may have named a node as what it gives: names of what is added are their own.
+        for node in graph.node.iter_mut().filter(|node| node.name.is_empty()) {
+            node.name = names.of(&node.output[0], "node");
+        }
+        // Weights that older models list among their inputs too.
+        let was_weight = |name: &str| network.graph.initializer.iter().any(|tensor| tensor.name == name);
+        let is_weight: HashSet<String> = graph.initializer.iter().map(|tensor| tensor.name.clone()).collect();
+        graph.input.retain(|input| is_weight.contains(&input.name) || !was_weight(&input.name));
         let mut model = pb::ModelProto { graph: Some(graph), ..network.model.clone() };
         if self.has_fours() {
             opset::raise(&mut model, |name| names.of(name, "axes"));
@@ -279,7 +287,6 @@ pub(crate) fn node(operator: &str, inputs: &[&str], output: &str, attributes: &[
         ..Default::default()
     });
     pb::NodeProto {
-        name: output.to_owned(),
         op_type: operator.into(),
         input: inputs.iter().map(|&input| input.to_owned()).collect(),
         output: vec![output.to_owned()],
@@ -346,7 +353,7 @@ fn drop_unread(graph: &mut pb::GraphProto) {
     }
 }
 
-/// Whether `file` can be made, or made anew: in a folder that is there, and nothing but a regular file in its place.
+/// Whether `file` can be made, or made anew: in a folder that is there and can be written to, and nothing but a regular file in its place.
 ///
 /// # Errors
 /// [`QuantizeError::Write`].
@@ -358,7 +365,9 @@ pub fn writable(file: &Path) -> Result<(), QuantizeError> {
     }
     match fs::metadata(file) {
         Ok(found) if !found.is_file() => Err(refuse(io::ErrorKind::InvalidInput, "is not a regular file")),
-        _ => Ok(()),
+        _ => tempfile::tempfile_in(folder(file))
+            .map(|_| ())
+            .map_err(|error| QuantizeError::Write { file: file.to_owned(), error }),
     }
 }
 

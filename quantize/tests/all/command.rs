@@ -2,10 +2,13 @@
 
 use crate::common::{folder, inputs, model, write};
 use crate::slips::conditions;
+use prost::Message;
 use semrx::bundle::Generative;
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+use tract_onnx::pb;
 
 fn run(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_semrx-quantize")).args(arguments).output().unwrap()
@@ -43,12 +46,19 @@ fn a_bundle_is_quantized_whole() {
 #[test]
 fn nodes_can_be_excluded_by_name() {
     let folder = folder();
-    let (file, calib) = (write(&model(), folder.path()), inputs(folder.path(), 2));
+    // A node that has the name of what it gives.
+    let mut model = model();
+    model.graph.as_mut().unwrap().node[1].name = "r".into();
+    let (file, calib) = (write(&model, folder.path()), inputs(folder.path(), 2));
     let out = folder.path().join("out.onnx");
     let with = |name: &str| run(&[text(&file), "-o", text(&out), "--calib", text(&calib), "--exclude", name]);
     let done = with("node_c");
     assert!(done.status.success());
     assert!(String::from_utf8_lossy(&done.stdout).contains("left in float: excluded"));
+    // Names of nodes are their own, as onnxruntime wants them.
+    let graph = pb::ModelProto::decode(&fs::read(&out).unwrap()[..]).unwrap().graph.unwrap();
+    let names: HashSet<&str> = graph.node.iter().map(|node| node.name.as_str()).collect();
+    assert!(names.len() == graph.node.len() && !names.contains(""));
     fs::remove_file(&out).unwrap();
     let refused = with("node_x");
     assert_eq!(refused.status.code(), Some(3));
@@ -60,8 +70,19 @@ fn options_of_bundles_are_refused_without_one() {
     let folder = folder();
     let (file, calib) = (write(&model(), folder.path()), inputs(folder.path(), 2));
     let out = folder.path().join("out.onnx");
-    for more in [&["--only", "0001"][..], &["--save-samples", "kept"], &["--task-loss", "y"], &["--task-loss", "y=100"]]
-    {
+    // Nor does the output take the place of a sample.
+    let sample = calib.join("000.npz");
+    let refused = run(&[text(&file), "-o", text(&sample), "--calib", text(&calib)]);
+    assert!(
+        refused.status.code() == Some(2) && String::from_utf8_lossy(&refused.stderr).contains("calibration folder")
+    );
+    for more in [
+        &["--only", "0001"][..],
+        &["--samples", "5"],
+        &["--save-samples", "kept"],
+        &["--task-loss", "y"],
+        &["--task-loss", "y=100"],
+    ] {
         let refused = run(&[&[text(&file), "-o", text(&out), "--calib", text(&calib)], more].concat());
         assert_eq!(refused.status.code(), Some(2), "{more:?}");
     }

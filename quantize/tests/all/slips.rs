@@ -9,6 +9,7 @@ use semrx::engine::{Arrays, Bound, Planned};
 use semrx_quantize::{Calibrated, Draw, Network, Report, Samples, Store, compare, split};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use tract_onnx::pb;
 
 /// The small model with weights of so many bits.
@@ -109,12 +110,11 @@ fn timesteps_have_the_range_of_the_schedule() {
     sigmas.sort_by(f32::total_cmp);
     assert!(sigmas[31] == 80.0 && sigmas[0] < 20.0, "{sigmas:?}");
     // Of a model of a thousand timesteps.
-    let view = view(folder.path(), 24);
-    let mut times: Vec<f32> = (0..24).map(|index| view.read(index).unwrap().floats("t").unwrap()[0]).collect();
+    let mut times: Vec<f32> = view().iter().map(|(_, t)| *t).collect();
     times.sort_by(f32::total_cmp);
-    assert!(times[0] <= 50.0 && times[23] >= 900.0, "{times:?}");
+    assert!(times.len() == 16 && times[0] <= 100.0 && times[15] >= 900.0, "{times:?}");
     let thirds = [0.0, 333.0, 667.0].map(|from| times.iter().filter(|&&t| t >= from && t < from + 334.0).count());
-    assert!(thirds.iter().all(|&third| third >= 5), "{times:?}");
+    assert!(thirds.iter().all(|&third| third >= 3), "{times:?}");
 }
 
 /// A folder with one condition of the shipped view bundle.
@@ -129,26 +129,27 @@ pub fn conditions(folder: &Path) -> PathBuf {
     conditions
 }
 
-/// What the model of the shipped view bundle is asked, for one condition.
-fn view(folder: &Path, count: usize) -> Samples {
-    let view = bundle().with_file_name("street-view");
-    let network = Network::read(&view.join("model.onnx")).unwrap();
-    let draw = Draw { samples: count, ..Draw::default() };
-    Samples::of_bundle(&network, &view, &conditions(folder), draw, &Store::none(), || ()).unwrap()
+/// What the model of the shipped view bundle is asked, for one condition of ones: of each sample a value of the condition, and the timestep.
+fn view() -> &'static [(f32, f32)] {
+    static ASKED: OnceLock<Vec<(f32, f32)>> = OnceLock::new();
+    ASKED.get_or_init(|| {
+        let folder = folder();
+        let view = bundle().with_file_name("street-view");
+        let network = Network::read(&view.join("model.onnx")).unwrap();
+        let draw = Draw { samples: 16, ..Draw::default() };
+        let conditions = conditions(folder.path());
+        let samples = Samples::of_bundle(&network, &view, &conditions, draw, &Store::none(), || ()).unwrap();
+        let first = |index: usize, name: &str| samples.read(index).unwrap().floats(name).unwrap()[0];
+        (0..samples.len()).map(|index| (first(index, "map"), first(index, "t"))).collect()
+    })
 }
 
 #[test]
 fn the_unconditional_branch_is_calibrated() {
-    let folder = folder();
-    let samples = view(folder.path(), 24);
-    let of = |index: usize| {
-        let given = samples.read(index).unwrap();
-        (given.floats("map").unwrap()[0], given.floats("t").unwrap()[0])
-    };
     for branch in [0.0, 1.0] {
-        let own: Vec<f32> = (0..24).map(of).filter(|(map, _)| *map == branch).map(|(_, t)| t).collect();
+        let own: Vec<f32> = view().iter().filter(|(map, _)| *map == branch).map(|(_, t)| *t).collect();
         let early = own.iter().filter(|&&t| t > 500.0).count();
-        assert!(own.len() >= 8 && early >= 3 && own.len() - early >= 3, "{branch}: {own:?}");
+        assert!(own.len() >= 6 && early >= 2 && own.len() - early >= 2, "{branch}: {own:?}");
     }
 }
 
