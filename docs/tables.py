@@ -17,7 +17,7 @@ def evaluated(args, *more):
 
 
 def line(*cells):
-    print(f"{cells[0]:<66}{cells[1]:<20}{cells[2]:<34}{cells[3]}")
+    print(f"{cells[0]:<70}{cells[1]:<16}{cells[2]:<34}{cells[3]}")
 
 
 def met(is_met):
