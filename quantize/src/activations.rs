@@ -26,9 +26,7 @@ pub fn costly(
     let mut costs = Vec::new();
     for name in &quantized.stored {
         let bytes = quantized.storing_alone(name).bytes(network);
-        let outputs = compare(network, &bytes, &few, &mut tick)?.outputs;
-        let noise: f64 = outputs.iter().map(|output| 10f64.powf(-output.db / 10.0)).sum();
-        costs.push((noise, name));
+        costs.push((compare(network, &bytes, &few, &mut tick)?.noise(), name));
     }
     // Who writes and reads a large one takes longer by it.
     let size = |name: &str| quantized.elements.get(name).copied().unwrap_or(1).max(1) as f64;

@@ -80,11 +80,13 @@ impl Arguments {
 
     /// Ends with a usage error where one file would take the place of another.
     pub fn check(&self) {
-        let inputs = [Some(&self.model), Some(&self.calib)];
-        let outputs = [Some(&self.output), self.report.as_ref()];
+        let refuse =
+            |told: &str| -> ! { Arguments::command().error(clap::error::ErrorKind::ArgumentConflict, told).exit() };
+        let inputs = [&self.model, &self.calib];
+        let outputs = || std::iter::once(&self.output).chain(&self.report);
         let same =
             |a: &Path, b: &Path| a == b || a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b));
-        let is_clash = |output: &PathBuf| inputs.iter().flatten().any(|input| same(output, input));
+        let is_clash = |output: &PathBuf| inputs.iter().any(|input| same(output, input));
         let both = self.report.as_ref().is_some_and(|report| same(report, &self.output));
         let is_bundle = self.model.join(MANIFEST).is_file();
         let only_of_bundles = self.bundle.is_none()
@@ -97,7 +99,7 @@ impl Arguments {
                 true => "--samples, --only and --save-samples go with --bundle",
                 false => "--bundle, --save-samples and --task-loss go with one model, not with a whole bundle",
             };
-            Arguments::command().error(clap::error::ErrorKind::ArgumentConflict, told).exit();
+            refuse(told);
         }
         // Neither among what is read, nor in the place of another file of the bundle.
         let lies_in = |file: &Path, folder: &Path| {
@@ -111,13 +113,13 @@ impl Arguments {
             let of_bundle = self.bundle.as_deref().is_some_and(|bundle| output.exists() && lies_in(output, bundle));
             lies_in(output, &self.calib) || of_bundle
         };
-        if [Some(&self.output), self.report.as_ref()].into_iter().flatten().any(is_among) {
+        if outputs().any(is_among) {
             let told = "the output and the report go neither into the calibration folder nor in the place of a file of the bundle";
-            Arguments::command().error(clap::error::ErrorKind::ArgumentConflict, told).exit();
+            refuse(told);
         }
-        if both || outputs.into_iter().flatten().any(is_clash) {
+        if both || outputs().any(is_clash) {
             let told = "the output, the report, the model and the calibration are files of their own";
-            Arguments::command().error(clap::error::ErrorKind::ArgumentConflict, told).exit();
+            refuse(told);
         }
     }
 }

@@ -34,6 +34,13 @@ pub struct Compared {
     pub quantized: Costs,
 }
 
+impl Compared {
+    /// Power of the error over that of the output, summed over the outputs.
+    pub(crate) fn noise(&self) -> f64 {
+        self.outputs.iter().map(|output| 10f64.powf(-output.db / 10.0)).sum()
+    }
+}
+
 /// Runs `network` and the `quantized` file, both on the planned engine, on every sample; outputs that are no float32 are not compared. `tick` is called after each.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
 //! Calibration where a generative model lives: what it is asked while a sampler takes samples of it, with its condition and without.
 
+use crate::samples::lacking;
 use crate::{Draw, Network, QuantizeError, Samples, Store};
 use semrx::bundle::{BundleError, Generative};
 use semrx::engine::Arrays;
@@ -114,15 +115,4 @@ fn chosen<'a>(asked: &[&'a Asked], turn: usize, place: f64) -> Option<&'a Asked>
     let own: Vec<&Asked> = asked.iter().copied().filter(|asked| asked.question.branch == branch).collect();
     let own = if own.is_empty() { asked.to_vec() } else { own };
     own.get((place * own.len() as f64) as usize).copied()
-}
-
-/// An input of the model that `sample` has nothing for.
-fn lacking(network: &Network, sample: &Arrays) -> Option<String> {
-    let fits = |name: &str| {
-        let shape = network.input_shape(name);
-        sample.shape(name).is_some_and(|own| shape.is_none_or(|shape| shape == own))
-    };
-    let is_constant = |name: &str| network.graph.initializer.iter().any(|tensor| tensor.name == name);
-    let mut names = network.graph.input.iter().map(|input| &input.name);
-    names.find(|name| !fits(name) && !is_constant(name)).cloned()
 }

@@ -30,7 +30,7 @@ pub struct Outcome {
     pub warnings: Vec<String>,
 }
 
-/// Quantizes `network` by what flows through it on `samples`. `more` is told how many runs of a model are to come, `tick` is called after each.
+/// Quantizes `original` by what flows through it on `samples`. `more` is told how many runs of a model are to come, `tick` is called after each.
 ///
 /// # Errors
 /// [`QuantizeError`].

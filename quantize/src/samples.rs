@@ -1,6 +1,6 @@
 //! Calibration inputs, with an array for each input of the model.
 
-use crate::{QuantizeError, Store};
+use crate::{Network, QuantizeError, Store};
 use semrx::engine::Arrays;
 use std::borrow::Cow;
 use std::fs;
@@ -122,4 +122,15 @@ impl Samples {
             Kept::Held(_) => &self.source,
         }
     }
+}
+
+/// An input of `network` that `sample` has nothing for, in the shape that it has.
+pub fn lacking(network: &Network, sample: &Arrays) -> Option<String> {
+    let fits = |name: &str| {
+        let shape = network.input_shape(name);
+        sample.shape(name).is_some_and(|own| shape.is_none_or(|shape| shape == own))
+    };
+    let is_constant = |name: &str| network.graph.initializer.iter().any(|tensor| tensor.name == name);
+    let mut names = network.graph.input.iter().map(|input| &input.name);
+    names.find(|name| !fits(name) && !is_constant(name)).cloned()
 }

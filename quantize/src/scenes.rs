@@ -1,5 +1,6 @@
 //! Calibration where the model lives: what the networks of a bundle are given while a receiver works on maps that crossed a channel.
 
+use crate::samples::lacking;
 use crate::{Network, QuantizeError, Samples, Store};
 use semrx::bundle::Bundle;
 use semrx::engine::kernel::Isa;
@@ -151,13 +152,6 @@ impl Samples {
         }
         Samples::drawn(folder, drawn, held, store)
     }
-}
-
-/// An input of the model that `given` has nothing for.
-fn lacking(network: &Network, given: &Arrays) -> Option<String> {
-    let is_constant = |name: &str| network.graph.initializer.iter().any(|tensor| tensor.name == name);
-    let mut names = network.graph.input.iter().map(|input| &input.name);
-    names.find(|name| given.floats(name).is_none() && !is_constant(name)).cloned()
 }
 
 /// Adds `values` for the input `name`, if the model has it, in its shape.

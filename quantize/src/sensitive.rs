@@ -75,8 +75,7 @@ pub fn relieved<'a>(
         for level in levels {
             let (layer, rounded) = &level.layers[index];
             let alone = level.only(network, |other| other == index);
-            let outputs = compare(network, &alone.bytes(network), &few, &mut tick)?.outputs;
-            let noise = outputs.iter().map(|output| 10f64.powf(-output.db / 10.0)).sum();
+            let noise = compare(network, &alone.bytes(network), &few, &mut tick)?.noise();
             costs.push(Cost { noise, bytes: rounded.bytes() });
             if costs.len() == levels.len() {
                 costs.push(Cost { noise: 0.0, bytes: 2 * layer.weights.values.len() });

@@ -7,7 +7,7 @@
 use crate::network::{Layer, Network, Product};
 use crate::observe::Observed;
 use crate::range::Range;
-use crate::write::{Names, floats, node};
+use crate::write::{Names, floats, node, sides};
 use crate::{QuantizeError, Samples};
 use tract_onnx::pb;
 
@@ -130,8 +130,7 @@ fn put(
         });
         let (weights, _) = layer.in_file(&weights.collect::<Vec<f32>>());
         let own = names.of(&layer.output, "divided");
-        let shape: Vec<i64> = layer.shape.iter().map(|&side| side as i64).collect();
-        graph.initializer.push(floats(&own, &shape, &weights));
+        graph.initializer.push(floats(&own, &sides(&layer.shape), &weights));
         graph.node[layer.node].input[0] = whole.clone();
         graph.node[layer.node].input[1] = own;
     }

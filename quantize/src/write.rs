@@ -230,7 +230,7 @@ fn put_halves(names: &Names, graph: &mut pb::GraphProto, to: &mut pb::NodeProto,
     to.input[1] = weights;
 }
 
-fn sides(shape: &[usize]) -> Vec<i64> {
+pub(crate) fn sides(shape: &[usize]) -> Vec<i64> {
     shape.iter().map(|&side| side as i64).collect()
 }
 

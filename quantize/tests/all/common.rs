@@ -3,6 +3,7 @@
 use prost::Message;
 use semrx::engine::Arrays;
 use semrx::noise::Noise;
+use semrx_quantize::{Network, Samples};
 use std::path::{Path, PathBuf};
 use tract_onnx::pb;
 use tract_onnx::pb::tensor_proto::DataType;
@@ -112,6 +113,12 @@ pub fn inputs(folder: &Path, count: u64) -> PathBuf {
         write_x(&calib.join(format!("{sample:03}.npz")), &x);
     }
     calib
+}
+
+/// `model` in `folder`, with `count` inputs for it.
+pub fn opened(model: &pb::ModelProto, folder: &Path, count: u64) -> (Network, Samples) {
+    let (file, calib) = (write(model, folder), inputs(folder, count));
+    (Network::read(&file).unwrap(), Samples::open(&calib).unwrap())
 }
 
 pub fn write_x(file: &Path, x: &[f32]) {

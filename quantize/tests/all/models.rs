@@ -1,6 +1,6 @@
 //! From a float model to integers that are executed: how far, how many, and what is refused.
 
-use crate::common::{MACS, floats, folder, inputs, model, node, normal, port, write, write_x};
+use crate::common::{MACS, floats, folder, inputs, model, node, normal, opened, port, write, write_x};
 use prost::Message;
 use semrx_quantize::{
     Bounds, Calibrated, Compared, Network, QuantizeError, Quantized, Report, Samples, TaskLoss, compare, relieved,
@@ -118,9 +118,7 @@ fn weights_of_4_bits_bring_their_operator_set() {
 #[test]
 fn a_budget_gives_bits_to_what_is_sensitive() {
     let folder = folder();
-    let (file, calib) = (write(&model(), folder.path()), inputs(folder.path(), 4));
-    let network = Network::read(&file).unwrap();
-    let samples = Samples::open(&calib).unwrap();
+    let (network, samples) = opened(&model(), folder.path(), 4);
     let calibrated = Calibrated::new(&network, &samples, 0, || ()).unwrap();
     let levels = [4, 8].map(|bits| calibrated.quantized(bits, true).unwrap());
     let of = |quantized: &Quantized<'_>| {
@@ -152,9 +150,7 @@ fn a_budget_gives_bits_to_what_is_sensitive() {
 fn a_bound_on_the_task_gives_as_many_bits_as_it_takes() {
     let folder = folder();
     let model = image_model();
-    let (file, calib) = (write(&model, folder.path()), inputs(folder.path(), 8));
-    let network = Network::read(&file).unwrap();
-    let samples = Samples::open(&calib).unwrap();
+    let (network, samples) = opened(&model, folder.path(), 8);
     let calibrated = Calibrated::new(&network, &samples, 0, || ()).unwrap();
     let levels = [4, 8].map(|bits| calibrated.quantized(bits, true).unwrap());
     let changed = |quantized: &Quantized<'_>| {
@@ -180,9 +176,7 @@ fn a_bound_on_the_task_gives_as_many_bits_as_it_takes() {
 #[test]
 fn the_report_counts_each_layer() {
     let folder = folder();
-    let (file, calib) = (write(&model(), folder.path()), inputs(folder.path(), 4));
-    let network = Network::read(&file).unwrap();
-    let samples = Samples::open(&calib).unwrap();
+    let (network, samples) = opened(&model(), folder.path(), 4);
     let quantized = Calibrated::new(&network, &samples, 0, || ()).unwrap().quantized(8, true).unwrap();
     let compared = compare(&network, &quantized.bytes(&network), &samples, || ()).unwrap();
     let report =

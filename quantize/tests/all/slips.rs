@@ -1,6 +1,6 @@
 //! What went wrong in published code for quantized diffusion (Q-GESCO's), each as a test that would catch it here.
 
-use crate::common::{MACS, floats, folder, inputs, model, node, normal, port, write};
+use crate::common::{MACS, floats, folder, model, node, normal, opened, port};
 use crate::scenes::{bundle, street};
 use prost::Message;
 use semrx::engine::kernel::Isa;
@@ -15,9 +15,7 @@ use tract_onnx::pb;
 /// The small model with weights of so many bits.
 fn quantized(bits: u8) -> Vec<u8> {
     let folder = folder();
-    let (file, calib) = (write(&model(), folder.path()), inputs(folder.path(), 4));
-    let network = Network::read(&file).unwrap();
-    let samples = Samples::open(&calib).unwrap();
+    let (network, samples) = opened(&model(), folder.path(), 4);
     Calibrated::new(&network, &samples, 0, || ()).unwrap().quantized(bits, true).unwrap().bytes(&network)
 }
 
@@ -68,9 +66,7 @@ fn shortcut() -> pb::ModelProto {
 #[test]
 fn the_shortcut_split_is_applied_and_exact() {
     let folder = folder();
-    let (file, calib) = (write(&shortcut(), folder.path()), inputs(folder.path(), 8));
-    let network = Network::read(&file).unwrap();
-    let samples = Samples::open(&calib).unwrap();
+    let (network, samples) = opened(&shortcut(), folder.path(), 8);
     let (apart, parts) = split(&network, &samples, || ()).unwrap();
     assert_eq!(parts, 1);
     // The floats are the same to the last bit.
@@ -84,29 +80,34 @@ fn the_shortcut_split_is_applied_and_exact() {
     assert!(with > without + 20.0 && with > 35.0, "{without} {with}");
 }
 
+/// What the restore network of the float bundle is given: of each sample sigma, and the mean square of x.
+fn restored() -> &'static [(f32, f32)] {
+    static GIVEN: OnceLock<Vec<(f32, f32)>> = OnceLock::new();
+    GIVEN.get_or_init(|| {
+        let folder = folder();
+        let maps = street(folder.path(), 8);
+        let network = Network::read(&bundle().join("restore.onnx")).unwrap();
+        let draw = Draw { samples: 32, seed: 3, only: "" };
+        let samples = Samples::of_bundle(&network, &bundle(), &maps, draw, &Store::none(), || ()).unwrap();
+        let of = |index: usize| {
+            let given = samples.read(index).unwrap();
+            let x = given.floats("x").unwrap();
+            (given.floats("sigma").unwrap()[0], x.iter().map(|x| x * x).sum::<f32>() / x.len() as f32)
+        };
+        (0..32).map(of).collect()
+    })
+}
+
 #[test]
 fn timesteps_are_labelled_with_their_own_noise() {
-    let folder = folder();
-    let maps = street(folder.path(), 8);
-    let network = Network::read(&bundle().join("restore.onnx")).unwrap();
-    let draw = Draw { samples: 32, seed: 3, only: "" };
-    let samples = Samples::of_bundle(&network, &bundle(), &maps, draw, &Store::none(), || ()).unwrap();
-    for index in 0..32 {
-        let given = samples.read(index).unwrap();
-        let (x, sigma) = (given.floats("x").unwrap(), given.floats("sigma").unwrap()[0]);
-        let power = x.iter().map(|x| x * x).sum::<f32>() / x.len() as f32;
-        assert!(power < 1.3 * sigma * sigma + 1.1 && power > 0.5 * sigma * sigma, "{power} {sigma}");
+    for (sigma, power) in restored() {
+        assert!(*power < 1.3 * sigma * sigma + 1.1 && *power > 0.5 * sigma * sigma, "{power} {sigma}");
     }
 }
 
 #[test]
 fn timesteps_have_the_range_of_the_schedule() {
-    let folder = folder();
-    let maps = street(folder.path(), 8);
-    let network = Network::read(&bundle().join("restore.onnx")).unwrap();
-    let draw = Draw { samples: 32, seed: 3, only: "" };
-    let samples = Samples::of_bundle(&network, &bundle(), &maps, draw, &Store::none(), || ()).unwrap();
-    let mut sigmas: Vec<f32> = (0..32).map(|index| samples.read(index).unwrap().floats("sigma").unwrap()[0]).collect();
+    let mut sigmas: Vec<f32> = restored().iter().map(|(sigma, _)| *sigma).collect();
     sigmas.sort_by(f32::total_cmp);
     assert!(sigmas[31] == 80.0 && sigmas[0] < 20.0, "{sigmas:?}");
     // Of a model of a thousand timesteps.
@@ -156,9 +157,7 @@ fn the_unconditional_branch_is_calibrated() {
 #[test]
 fn bit_operations_are_counted_by_layer() {
     let folder = folder();
-    let (file, calib) = (write(&model(), folder.path()), inputs(folder.path(), 4));
-    let network = Network::read(&file).unwrap();
-    let samples = Samples::open(&calib).unwrap();
+    let (network, samples) = opened(&model(), folder.path(), 4);
     let calibrated = Calibrated::new(&network, &samples, 0, || ()).unwrap();
     let bops = |quantized: &semrx_quantize::Quantized<'_>| {
         let compared = compare(&network, &quantized.bytes(&network), &samples, || ()).unwrap();
