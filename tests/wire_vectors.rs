@@ -8,7 +8,7 @@ use semrx::link::srx::{SrxReader, SrxWriter};
 use semrx::link::{Erasures, Interrupt, LinkInfo, Packet as LinkPacket, Sink, Source};
 use semrx::wire::codec::Scratch;
 use semrx::wire::{
-    ClassSet, End, Grid, Header, Packet, Params, Payload, Tiling, WireError, buffer_len, emit_end, emit_frame,
+    ClassSet, End, Grid, Header, Packet, Params, Payload, TileSet, Tiling, WireError, buffer_len, emit_end, emit_frame,
     emit_tile, read_map_tile, read_soft_tile,
 };
 
@@ -27,6 +27,10 @@ const MAP_CELLS: [u8; 32] = [
 const NEXT_FRAME: &str = "
     d5 10 01 00 01 00 00 00 a0 78 07 2a af 3a 08 00 00 00 44 5b 37 5d ae 15 69 46 e6 c3 57 b2
     08 00 27 c8";
+
+/// The same frame without its tile 0.
+const PARTIAL_FRAME: &str = "
+    d5 13 01 00 01 00 00 00 a0 78 07 2a af 3a 08 00 02 00 4b 0f 5f 9a e6 c3 57 b2 08 00 27 c8";
 
 /// Tile 1 of that frame, alone.
 const TILE: &str = "
@@ -94,7 +98,8 @@ fn same(got: &[u8], vector: &str) {
 
 fn frame(header: &Header, cells: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0; buffer_len(header)];
-    let len = emit_frame(header, cells, &mut Scratch::new(), &mut bytes).unwrap();
+    let len =
+        emit_frame(header, TileSet::all(header.params.tiling.tiles()), cells, &mut Scratch::new(), &mut bytes).unwrap();
     bytes.truncate(len);
     bytes
 }
@@ -131,6 +136,26 @@ fn a_frame_that_is_not_key() {
     same(&frame(&next_header(), &[3; 32]), NEXT_FRAME);
     assert_eq!(map_of("next frame", &next_header(), &hex(NEXT_FRAME)), [3; 32]);
     assert!(Packet::parse(&hex(NEXT_FRAME), None).is_err());
+}
+
+#[test]
+fn a_frame_without_all_of_its_tiles() {
+    let (header, mut sent) = (next_header(), TileSet::all(2));
+    sent.remove(0);
+    let mut bytes = vec![0; buffer_len(&header)];
+    let len = emit_frame(&header, sent, &[3; 32], &mut Scratch::new(), &mut bytes).unwrap();
+    same(&bytes[..len], PARTIAL_FRAME);
+    let (mut bytes, context) = (hex(PARTIAL_FRAME), map_header().context());
+    let Ok(Packet::Frame(frame)) = Packet::parse(&bytes, Some(&context)) else { panic!() };
+    assert_eq!((frame.header, frame.sent, frame.tile(0)), (header, sent, None));
+    assert_eq!(frame.tile(1).map(<[u8]>::len), Some(4));
+    // A tile past the last, under a checksum that holds.
+    bytes[16] |= 4;
+    let check = crc32c(bytes[..18].iter().copied());
+    bytes[18..22].copy_from_slice(&check.to_le_bytes());
+    let refused = Packet::parse(&bytes, Some(&context));
+    assert!(matches!(refused, Err(WireError::Field { field: "tile set", .. })), "{refused:?}");
+    assert!(emit_frame(&next_header(), TileSet::all(3), &[3; 32], &mut Scratch::new(), &mut [0; 400]).is_err());
 }
 
 #[test]

@@ -21,11 +21,25 @@ pub struct Manifest<'a> {
     #[serde(borrow)]
     pub files: Vec<FileEntry<'a>, MAX_FILES>,
     pub steps: u16,
+    #[serde(default)]
+    pub held: HeldScene,
     pub gate: GateThresholds,
     pub fusion: FusionWeights,
     /// Of the restore network, found on data.
     #[serde(borrow, default)]
     pub cache: Option<CacheBound<'a>>,
+}
+
+/// What the networks get as the held scene, where the stream has shown nothing yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HeldScene {
+    /// Nothing: bits and freshness are 0.
+    #[default]
+    Bare,
+    /// What the nearest cell shows of which something is known, held or received in this frame; the freshness is `-2^(-d / 8)`, `d` the distance
+    /// in cells.
+    Filled,
 }
 
 /// A file of the bundle.

@@ -11,7 +11,7 @@ pub use contract::{Contract, Kind, Layout, MAX_CONDITIONS};
 pub use error::BundleError;
 pub use generative::Generative;
 pub use listed::sha256;
-pub use manifest::{CacheBound, FileEntry, FusionWeights, GateThresholds, Manifest, SCHEMA};
+pub use manifest::{CacheBound, FileEntry, FusionWeights, GateThresholds, HeldScene, Manifest, SCHEMA};
 
 use crate::engine::{Engine, Interface, Session};
 use crate::files;
@@ -31,6 +31,7 @@ pub struct Bundle {
     labels: &'static LabelSet,
     grid: Grid,
     files: Vec<(String, PathBuf)>,
+    pub held: HeldScene,
     pub gate: GateThresholds,
     pub fusion: FusionWeights,
     /// Sampler steps when nobody asks for a number.
@@ -109,6 +110,7 @@ impl Bundle {
             labels,
             grid,
             files,
+            held: manifest.held,
             gate: manifest.gate,
             fusion,
             steps: manifest.steps,

@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// sent. Intervals are 95 %, by bootstrap over frames.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Rows: layout-only (the rule on what arrived), prior (most common class of each cell), nearest-fill, hold (what the stream showed there last),
+Rows: layout-only (the rule on what arrived), prior (most common class of each cell), nearest-fill, hold (what the stream showed there last), hold-nearest (that, else the nearest cell that is known or was shown),
 argmax and fds (soft payloads), semantic_first (the head on what arrived), hybrid N (head, N sampler steps, head again, both fused), adaptive N (N steps at most: none once the
 decision has settled).
   semrx eval --maps maps/
@@ -52,6 +52,9 @@ pub struct Options {
     /// A channel; sent as soft8 where it has a sigma, as map otherwise. Without any, the channels of docs/evidence.md
     #[arg(long, value_name = "SPEC")]
     channel: Vec<ChannelSpec>,
+    /// Send frames of so many bytes at most, as semrx send --max-bytes does: maps are simplified, tiles left out
+    #[arg(long, value_name = "N")]
+    max_bytes: Option<u32>,
     /// The radio tells no SNR: that of soft payloads is estimated from their codes
     #[arg(long)]
     blind_snr: bool,
@@ -140,7 +143,7 @@ pub fn run(options: &Options) -> Done {
         .into_iter()
         .map(|channel| {
             let payload = if channel.sigma.is_some() { Payload::Soft8 } else { Payload::Map };
-            Case { payload, channel, blind: options.blind_snr }
+            Case { payload, channel, blind: options.blind_snr, max_bytes: options.max_bytes }
         })
         .collect();
 

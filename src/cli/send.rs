@@ -8,8 +8,9 @@ use indicatif::ProgressBar;
 use semrx::link::{Address, ChannelSpec, Sink};
 use semrx::maps;
 use semrx::scene::{LABEL_SETS, LabelSet};
-use semrx::sender::{Packing, Sender, Settings};
+use semrx::sender::{GivenUp, Packing, Sender, Settings};
 use semrx::wire::{Grid, Params, Payload, Tiling};
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -27,11 +28,16 @@ Channel keys, joined by commas:
   delay-ms, jitter-ms    0..60000
   reorder, duplicate     0..1: share of the packets
 
+With --max-bytes, a frame that takes more is simplified: small regions become what lies round them, borders are smoothed, as far as the rule
+reads the same hazards and free space; tiles that the corridor ahead needs least go first. What does not fit then is left out, tile by tile, and
+the receiver knows nothing of it.
+
 A soft frame is large: over UDP it needs --packet tile --tiles 16x16 --payload soft4, and few classes.
 
 Examples:
   semrx send --maps maps/ --to drive.srx --channel tile-loss=0.3,burst=4
   semrx send --maps maps/ --to drive.srx --payload soft8 --channel snr=3
+  semrx send --maps maps/ --to drive.srx --max-bytes 200
   semrx send --maps maps/ --to udp://127.0.0.1:9000 --packet tile")]
 pub struct Options {
     /// Folder of index PNGs
@@ -64,6 +70,9 @@ pub struct Options {
     /// Frames from one key frame to the next
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     key_every: u32,
+    /// Most bytes of a frame, all its packets together
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_bytes: Option<u32>,
     /// Number of the stream
     #[arg(long, default_value_t = 1)]
     stream: u16,
@@ -123,6 +132,7 @@ pub fn run(options: &Options) -> Done {
             Packet::Tile => Packing::Tile,
         },
         key_every: options.key_every,
+        max_bytes: options.max_bytes,
         channel: options.channel.clone(),
         seed: options.seed,
     };
@@ -132,6 +142,7 @@ pub fn run(options: &Options) -> Done {
     let live = matches!(options.to, Address::Udp { .. });
     let period = Duration::from_secs_f64(1.0 / options.fps);
     let (start, mut bytes, mut packets) = (Instant::now(), 0u64, 0u64);
+    let mut given_up = Vec::new();
     let progress = ProgressBar::new(files.len() as u64);
     let mut arrived = Vec::new();
     for (index, file) in files.iter().enumerate() {
@@ -142,7 +153,9 @@ pub fn run(options: &Options) -> Done {
         }
         let capture_us = (index as f64 / options.fps * 1e6).round() as u64;
         let sent = sender.send(&map, capture_us, &mut arrived);
-        bytes += sent.map_err(|error| Failure::refused(format!("{}: {error}", file.display())))? as u64;
+        let sent = sent.map_err(|error| Failure::refused(format!("{}: {error}", file.display())))?;
+        bytes += sent.bytes as u64;
+        given_up.push(sent.given_up);
         if index + 1 == files.len() {
             sender.end(&mut arrived);
         }
@@ -162,14 +175,64 @@ pub fn run(options: &Options) -> Done {
     progress.finish_and_clear();
     let frames = files.len();
     let mean = bytes as f64 / frames as f64;
+    let lost =
+        options.max_bytes.map(|_| Lost::of(&given_up, options.tiles.tiles() * frames, options.grid.cells() * frames));
     if options.json {
-        let sums = serde_json::json!({"frames": frames, "packets": packets, "bytes": bytes, "mean_bytes": mean});
+        let mut sums = json!({"frames": frames, "packets": packets, "bytes": bytes, "mean_bytes": mean});
+        if let Some(lost) = &lost {
+            sums["given_up"] = lost.json();
+        }
         tell(&sums.to_string());
     } else {
+        let lost = lost.map(|lost| format!("\n{lost}")).unwrap_or_default();
         tell(&format!(
-            "sent {frames} frames, {mean:.0} bytes a frame; {packets} packets left the channel for {}",
+            "sent {frames} frames, {mean:.0} bytes a frame; {packets} packets left the channel for {}{lost}",
             options.to
         ));
     }
     Ok(())
+}
+
+/// What `--max-bytes` cost, over all frames.
+struct Lost {
+    /// Frames of which something was given up.
+    frames: usize,
+    /// Of all tiles and cells.
+    tiles_percent: f64,
+    cells_percent: f64,
+    /// A frame.
+    hazards: f64,
+    free_percent: f64,
+}
+
+impl Lost {
+    fn of(given_up: &[GivenUp], tiles: usize, cells: usize) -> Self {
+        let sum = |what: fn(&GivenUp) -> usize| given_up.iter().map(what).sum::<usize>() as f64;
+        let frames = given_up.len().max(1) as f64;
+        Lost {
+            frames: given_up.iter().filter(|frame| **frame != GivenUp::default()).count(),
+            tiles_percent: 100.0 * sum(|frame| frame.tiles) / tiles.max(1) as f64,
+            cells_percent: 100.0 * sum(|frame| frame.cells) / cells.max(1) as f64,
+            hazards: sum(|frame| frame.hazards) / frames,
+            free_percent: sum(|frame| frame.free_permille.into()) / frames / 10.0,
+        }
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "frames": self.frames, "tiles_percent": self.tiles_percent, "cells_percent": self.cells_percent,
+            "hazards": self.hazards, "free_error_percent": self.free_percent,
+        })
+    }
+}
+
+impl std::fmt::Display for Lost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Lost { frames, tiles_percent, cells_percent, hazards, free_percent } = self;
+        write!(
+            f,
+            "given up in {frames} frames: {tiles_percent:.1} % of the tiles left out, {cells_percent:.2} % of the cells changed; a frame, \
+             {hazards:.2} hazards and {free_percent:.2} % of the free space read otherwise"
+        )
+    }
 }

@@ -31,6 +31,8 @@ pub struct Case {
     pub channel: ChannelSpec,
     /// The radio tells no SNR: that of soft payloads is estimated.
     pub blind: bool,
+    /// [`Settings::max_bytes`].
+    pub max_bytes: Option<u32>,
 }
 
 /// Sizes of the errors of an SNR, in dB.
@@ -185,8 +187,14 @@ pub fn receive(
     seed: u64,
     mut each: impl FnMut(&Scene, &ClassMap, u32) -> Result<(), EvaluationError>,
 ) -> Result<Arrived, EvaluationError> {
-    let settings =
-        Settings { payload: case.payload, channel: case.channel.clone(), seed, key_every: 10, ..Settings::default() };
+    let settings = Settings {
+        payload: case.payload,
+        channel: case.channel.clone(),
+        seed,
+        key_every: 10,
+        max_bytes: case.max_bytes,
+        ..Settings::default()
+    };
     let mut sender = Sender::new(settings, labels);
     let mut assembly = Assembly::new(true);
     let mut scratch = Scratch::new();

@@ -17,6 +17,8 @@ pub enum Row {
     NearestFill,
     /// Unknown cells take what the stream showed there last; the prior where it never did.
     Hold,
+    /// Unknown cells take what the stream showed there last, else the class of the nearest cell that is known or was shown.
+    HoldNearest,
     /// Soft payloads: the best score of each cell.
     Argmax,
     /// Soft payloads: Fast Denoising Semantic.
@@ -44,11 +46,12 @@ impl Refining {
 }
 
 /// In the order of the table.
-pub const ROWS: [Row; 11] = [
+pub const ROWS: [Row; 12] = [
     Row::LayoutOnly,
     Row::Prior,
     Row::NearestFill,
     Row::Hold,
+    Row::HoldNearest,
     Row::Argmax,
     Row::Fds,
     Row::SemanticFirst,
@@ -65,6 +68,7 @@ impl Row {
             Row::Prior => "prior".into(),
             Row::NearestFill => "nearest-fill".into(),
             Row::Hold => "hold".into(),
+            Row::HoldNearest => "hold-nearest".into(),
             Row::Argmax => "argmax".into(),
             Row::Fds => "fds".into(),
             Row::SemanticFirst => "semantic_first".into(),
@@ -77,7 +81,7 @@ impl Row {
 
     fn is_for_soft(self) -> Option<bool> {
         match self {
-            Row::Prior | Row::NearestFill | Row::Hold => Some(false),
+            Row::Prior | Row::NearestFill | Row::Hold | Row::HoldNearest => Some(false),
             Row::Argmax | Row::Fds => Some(true),
             _ => None,
         }
@@ -150,6 +154,13 @@ impl Judges {
                     class => class,
                 };
                 self.judge_map(fill(scene, held))
+            }
+            Row::HoldNearest => {
+                let shown = |cell: usize| scene.known()[cell] || scene.held()[cell] != NEVER;
+                let mut map = fill(scene, |cell| scene.held()[cell]);
+                let known: Vec<bool> = (0..map.len()).map(shown).collect();
+                let filled = nearest_fill(truth.grid, &mut map, &known);
+                self.judge_map(if filled { map } else { self.prior.cells.clone() })
             }
             Row::Argmax => self.judge_map(denoised(scene, Decider::argmax)),
             Row::Fds => self.judge_map(denoised(scene, Decider::fast_denoise)),

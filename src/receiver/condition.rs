@@ -1,6 +1,7 @@
 //! What the networks see of a scene, as planes of floats.
 
-use crate::scene::{NEVER, Scene};
+use crate::bundle::HeldScene;
+use crate::scene::{NEVER, Nearest, Scene};
 use crate::wire::{Grid, soft};
 
 /// Analog bits of a class index, most significant first: 0 is -1, 1 is +1.
@@ -24,18 +25,20 @@ pub struct Condition {
     cond: Vec<f32>,
     /// 1 where the cell was received.
     mask: Vec<f32>,
-    /// Class bits of the held scene, a plane a bit; 0 where none is held.
+    /// Class bits of the held scene, a plane a bit; where none is held, as [`HeldScene`] says.
     held: Vec<f32>,
-    /// `2^(-age / 2)`, age in frames; 0 where nothing is held.
+    /// `2^(-age / 2)`, age in frames; where nothing is held, as [`HeldScene`] says.
     age: Vec<f32>,
     /// 1 for each class of the present set.
     present: Vec<f32>,
     /// The mask of a scene in which nothing is unknown.
     whole: Vec<f32>,
+    /// For [`HeldScene::Filled`].
+    nearest: Option<Nearest>,
 }
 
 impl Condition {
-    pub fn new(grid: Grid, classes: usize) -> Self {
+    pub fn new(grid: Grid, classes: usize, held: HeldScene) -> Self {
         let cells = grid.cells();
         Condition {
             cells,
@@ -45,6 +48,7 @@ impl Condition {
             age: vec![0.0; cells],
             present: vec![0.0; classes],
             whole: vec![1.0; cells],
+            nearest: (held == HeldScene::Filled).then(|| Nearest::new(grid)),
         }
     }
 
@@ -80,14 +84,33 @@ impl Condition {
             }
         }
         for cell in 0..self.cells {
-            let class = scene.held()[cell];
-            let bits = class_bits(class);
-            for (bit, value) in bits.into_iter().enumerate() {
-                self.held[bit * self.cells + cell] = if class == NEVER { 0.0 } else { value };
-            }
             let age = scene.held_age()[cell];
-            self.age[cell] = if class == NEVER { 0.0 } else { libm::exp2f(-(age as f32) / 2.0) };
+            self.hold(cell, scene.held()[cell], libm::exp2f(-(age as f32) / 2.0));
         }
+        self.fill_held(scene);
+    }
+
+    /// Cell `cell` of the held scene.
+    fn hold(&mut self, cell: usize, class: u8, freshness: f32) {
+        let is_held = class != NEVER;
+        for (bit, value) in class_bits(class).into_iter().enumerate() {
+            self.held[bit * self.cells + cell] = if is_held { value } else { 0.0 };
+        }
+        self.age[cell] = if is_held { freshness } else { 0.0 };
+    }
+
+    /// Where nothing is held, what the nearest cell shows.
+    fn fill_held(&mut self, scene: &Scene) {
+        let Some(mut nearest) = self.nearest.take() else { return };
+        if nearest.find(|cell| scene.held()[cell] != NEVER || scene.known()[cell]) {
+            for cell in (0..self.cells).filter(|&cell| scene.held()[cell] == NEVER) {
+                let from = nearest.of(cell);
+                let class = if scene.held()[from] != NEVER { scene.held()[from] } else { scene.cells()[from] };
+                let distance = (nearest.distance2(cell) as f32).sqrt();
+                self.hold(cell, class, -libm::exp2f(-distance / 8.0));
+            }
+        }
+        self.nearest = Some(nearest);
     }
 
     /// Takes `cells` as received in every cell, with nothing held.
@@ -99,12 +122,16 @@ impl Condition {
             self.cond[class as usize * self.cells + cell] = 1.0;
         }
         self.mask.fill(1.0);
-        self.held.fill(0.0);
-        self.age.fill(0.0);
+        let is_filled = self.nearest.is_some();
+        for (cell, &class) in cells.iter().enumerate() {
+            self.hold(cell, if is_filled { class } else { NEVER }, -1.0);
+        }
     }
 
     pub(super) fn memory_bytes(&self) -> u64 {
-        self.inputs().iter().chain([&&self.whole[..]]).map(|plane| size_of_val(*plane) as u64).sum()
+        let planes =
+            self.inputs().iter().chain([&&self.whole[..]]).map(|plane| size_of_val(*plane) as u64).sum::<u64>();
+        planes + self.nearest.as_ref().map_or(0, |nearest| nearest.memory_bytes() as u64)
     }
 
     /// Posterior of each class under white noise of the measured SNR: `softmax(score / sigma^2)` over the present classes, which have
@@ -138,6 +165,52 @@ pub(super) fn class_bits(class: u8) -> [f32; BITS] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_held_is_filled_where_the_bundle_says_so() {
+        use crate::wire::codec::Scratch;
+        use crate::wire::{ClassSet, Header, Packet, Params, Payload, TileSet, Tiling, buffer_len, emit_frame};
+        let params = Params {
+            grid: Grid::new(8, 1),
+            tiling: Tiling { rows: 1, cols: 4 },
+            payload: Payload::Map,
+            label_set: 1,
+            classes: 12,
+        };
+        let mut scene = Scene::new(params);
+        let mut scratch = Scratch::new();
+        // Tiles of two cells: 3 was shown in the second one a frame ago, 9 is shown in the third one now.
+        for (sequence, class, tile) in [(0, 3, 1), (1, 9, 2)] {
+            let header =
+                Header { stream: 1, sequence, capture_us: 0, key: true, params, present: ClassSet(1 << class) };
+            let mut bytes = vec![0; buffer_len(&header)];
+            let len = emit_frame(&header, TileSet::all(4), &[class; 8], &mut scratch, &mut bytes).unwrap();
+            let Ok(Packet::Frame(frame)) = Packet::parse(&bytes[..len], None) else { panic!() };
+            scene.begin(&header);
+            scene.put_tile(&header, tile, frame.tile(tile).unwrap(), &mut scratch).unwrap();
+            scene.finish(None);
+        }
+        let read = |held| {
+            let mut condition = Condition::new(params.grid, 12, held);
+            condition.fill(&scene);
+            let class = |cell| (0..BITS).map(|bit| condition.held[bit * 8 + cell]).collect::<Vec<_>>();
+            ((0..8).map(class).collect::<Vec<_>>(), condition.age)
+        };
+        let (bare, age) = read(HeldScene::Bare);
+        assert_eq!(
+            (bare[2].clone(), bare[0].clone(), bare[4].clone()),
+            (class_bits(3).to_vec(), vec![0.0; 4], vec![0.0; 4])
+        );
+        assert_eq!(age[..5], [0.0, 0.0, libm::exp2f(-0.5), libm::exp2f(-0.5), 0.0]);
+        let (filled, age) = read(HeldScene::Filled);
+        let classes = [3, 3, 3, 3, 9, 9, 9, 9].map(|class| class_bits(class).to_vec());
+        assert_eq!(filled, classes);
+        let near = |distance: f32| -libm::exp2f(-distance / 8.0);
+        assert_eq!(
+            age[..],
+            [near(2.0), near(1.0), libm::exp2f(-0.5), libm::exp2f(-0.5), -1.0, -1.0, near(1.0), near(2.0)]
+        );
+    }
 
     #[test]
     fn bits_are_most_significant_first() {

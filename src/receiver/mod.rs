@@ -135,7 +135,7 @@ impl Receiver {
             pace,
             head,
             refiner,
-            condition: Condition::new(grid, bundle.labels().len()),
+            condition: Condition::new(grid, bundle.labels().len(), bundle.held),
             belief: Belief::default(),
             bundle: bundle.clone(),
         })

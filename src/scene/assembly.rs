@@ -332,7 +332,7 @@ impl Assembly {
 mod tests {
     use super::*;
     use crate::wire::codec::Scratch;
-    use crate::wire::{ClassSet, Grid, Params, Payload, Tiling, buffer_len, emit_end, emit_frame, emit_tile};
+    use crate::wire::{ClassSet, Grid, Params, Payload, TileSet, Tiling, buffer_len, emit_end, emit_frame, emit_tile};
 
     fn header(sequence: u32) -> Header {
         Header {
@@ -353,7 +353,9 @@ mod tests {
 
     fn frame(header: Header) -> Vec<u8> {
         let mut bytes = vec![0; buffer_len(&header)];
-        let len = emit_frame(&header, &[3; 128], &mut Scratch::new(), &mut bytes).unwrap();
+        let len =
+            emit_frame(&header, TileSet::all(header.params.tiling.tiles()), &[3; 128], &mut Scratch::new(), &mut bytes)
+                .unwrap();
         bytes.truncate(len);
         bytes
     }

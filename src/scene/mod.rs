@@ -5,6 +5,7 @@ mod denoise;
 mod fill;
 mod labels;
 mod map;
+mod regions;
 pub mod rule;
 mod snr;
 mod street;
@@ -12,10 +13,11 @@ mod tiles;
 
 pub use assembly::{Assembly, Dropped, Event, ReceivedFrame, Reception};
 pub use denoise::{Decider, FDS_BELOW_CDB, Soft};
-pub use fill::nearest_fill;
+pub use fill::{Nearest, nearest_fill};
 pub use labels::{CAMVID12, CITYSCAPES20, Class, LABEL_SETS, LabelSet, Role};
 pub use map::ClassMap;
-pub use rule::Rule;
+pub use regions::{Regions, beside};
+pub use rule::{Rule, Tally};
 pub use snr::{BLIND_CDB, blind_snr_cdb};
 pub use street::Street;
 pub use tiles::Tiles;
@@ -209,7 +211,7 @@ impl Scene {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{ClassSet, Grid, Packet, Tiling, buffer_len, emit_frame};
+    use crate::wire::{ClassSet, Grid, Packet, TileSet, Tiling, buffer_len, emit_frame};
 
     fn header(sequence: u32, cells: &[u8]) -> Header {
         Header {
@@ -233,7 +235,7 @@ mod tests {
         let header = header(sequence, &cells);
         let mut scratch = Scratch::new();
         let mut bytes = vec![0; buffer_len(&header)];
-        let len = emit_frame(&header, &cells, &mut scratch, &mut bytes).unwrap();
+        let len = emit_frame(&header, TileSet::all(4), &cells, &mut scratch, &mut bytes).unwrap();
         let Ok(Packet::Frame(frame)) = Packet::parse(&bytes[..len], None) else { panic!() };
         scene.begin(&frame.header);
         for index in (0..4).filter(|index| !lost.contains(index)) {

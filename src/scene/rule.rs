@@ -141,16 +141,15 @@ impl Rule {
     fn hazards(&self, cells: &[u8], known: &[bool]) -> HazardSet {
         let mut counts = [[0u32; TYPES]; ZONES];
         for ((&zone, &class), _) in self.zones.iter().zip(cells).zip(known).filter(|(_, known)| **known) {
-            let kind = match self.labels.role(class) {
-                Role::Vehicle => 0,
-                Role::Person => 1,
-                Role::Structure => 2,
-                _ => continue,
-            };
-            if let Some(zone) = counts.get_mut(zone as usize) {
+            if let (Some(zone), Some(kind)) = (counts.get_mut(zone as usize), kind_of(self.labels.role(class))) {
                 zone[kind] += 1;
             }
         }
+        self.present(&counts)
+    }
+
+    /// The hazards of which there are enough cells.
+    fn present(&self, counts: &[[u32; TYPES]; ZONES]) -> HazardSet {
         let mut hazards = HazardSet::default();
         for (zone, (counts, needed)) in counts.iter().zip(self.needed).enumerate() {
             for (kind, &count) in counts.iter().enumerate() {
@@ -163,21 +162,30 @@ impl Rule {
     }
 
     fn free(&self, cells: &[u8], known: &[bool]) -> [u16; COLUMNS] {
-        let (width, height) = (self.grid.width as usize, self.grid.height as usize);
+        let width = self.grid.width as usize;
+        self.passed(|y, column| {
+            let (start, end) = self.span(column);
+            let (mut drivable, mut unlabelled) = (0, 0);
+            for cell in (y * width + start..y * width + end).filter(|&cell| known[cell]) {
+                match self.labels.role(cells[cell]) {
+                    Role::Drivable => drivable += 1,
+                    Role::Unlabelled => unlabelled += 1,
+                    _ => {}
+                }
+            }
+            (drivable, unlabelled)
+        })
+    }
+
+    /// Free rows by column; `row` says how many drivable and unlabelled cells a column has in a row.
+    fn passed(&self, row: impl Fn(usize, usize) -> (usize, usize)) -> [u16; COLUMNS] {
         core::array::from_fn(|column| {
-            let (start, end) = (column * width / COLUMNS, (column + 1) * width / COLUMNS);
+            let (start, end) = self.span(column);
+            let n = end - start;
             let mut driven = false;
             let mut passed = 0;
-            for y in (0..height).rev() {
-                let (mut drivable, mut unlabelled) = (0, 0);
-                for cell in (y * width + start..y * width + end).filter(|&cell| known[cell]) {
-                    match self.labels.role(cells[cell]) {
-                        Role::Drivable => drivable += 1,
-                        Role::Unlabelled => unlabelled += 1,
-                        _ => {}
-                    }
-                }
-                let n = end - start;
+            for y in (0..self.grid.height as usize).rev() {
+                let (drivable, unlabelled) = row(y, column);
                 if drivable > 0 && 2 * drivable >= n - unlabelled {
                     driven = true;
                 } else if driven || unlabelled < n {
@@ -187,6 +195,79 @@ impl Rule {
             }
             if driven { passed } else { 0 }
         })
+    }
+
+    /// The first cell of a row in a column, and the first behind it.
+    fn span(&self, column: usize) -> (usize, usize) {
+        let width = self.grid.width as usize;
+        (column * width / COLUMNS, (column + 1) * width / COLUMNS)
+    }
+}
+
+/// The hazard type that a class is of.
+const fn kind_of(role: Role) -> Option<usize> {
+    match role {
+        Role::Vehicle => Some(0),
+        Role::Person => Some(1),
+        Role::Structure => Some(2),
+        _ => None,
+    }
+}
+
+/// A map that is known in every cell, counted so that a changed cell is read anew without the others.
+#[derive(Debug, Clone)]
+pub struct Tally<'a> {
+    rule: &'a Rule,
+    /// Cells by zone and hazard type.
+    counts: [[u32; TYPES]; ZONES],
+    /// Drivable and unlabelled cells, row by row, column by column.
+    rows: Vec<[u16; 2]>,
+    /// The column of each x.
+    columns: Vec<u8>,
+}
+
+impl<'a> Tally<'a> {
+    pub fn new(rule: &'a Rule, cells: &[u8]) -> Self {
+        let spans = (0..COLUMNS).flat_map(|column| {
+            let (start, end) = rule.span(column);
+            core::iter::repeat_n(column as u8, end - start)
+        });
+        let mut tally = Tally {
+            rule,
+            counts: [[0; TYPES]; ZONES],
+            rows: vec![[0; 2]; rule.grid.height as usize * COLUMNS],
+            columns: spans.collect(),
+        };
+        cells.iter().enumerate().for_each(|(cell, &class)| tally.count(cell, class, 1));
+        tally
+    }
+
+    /// `cell` is of class `after`, no longer of `before`.
+    pub fn change(&mut self, cell: usize, before: u8, after: u8) {
+        self.count(cell, before, -1);
+        self.count(cell, after, 1);
+    }
+
+    fn count(&mut self, cell: usize, class: u8, by: i16) {
+        let role = self.rule.labels.role(class);
+        if let (Some(zone), Some(kind)) = (self.counts.get_mut(self.rule.zones[cell] as usize), kind_of(role)) {
+            zone[kind] = zone[kind].saturating_add_signed(by.into());
+        }
+        let width = self.rule.grid.width as usize;
+        let row = &mut self.rows[cell / width * COLUMNS + self.columns[cell % width] as usize];
+        match role {
+            Role::Drivable => row[0] = row[0].saturating_add_signed(by),
+            Role::Unlabelled => row[1] = row[1].saturating_add_signed(by),
+            _ => {}
+        }
+    }
+
+    pub fn reading(&self) -> Reading {
+        let row = |y: usize, column: usize| {
+            let [drivable, unlabelled] = self.rows[y * COLUMNS + column];
+            (drivable.into(), unlabelled.into())
+        };
+        Reading { free_rows: self.rule.passed(row), hazards: self.rule.present(&self.counts) }
     }
 }
 
@@ -265,5 +346,25 @@ mod tests {
         let reading = rule.read(&map.cells, &known);
         assert_eq!(reading.free_rows, [0; COLUMNS]);
         assert_eq!(reading.hazards, HazardSet(0));
+    }
+
+    #[test]
+    fn a_tally_reads_what_the_rule_reads() {
+        for grid in [GRID, Grid::new(37, 20), Grid::new(9, 12)] {
+            let rule = Rule::new(grid, &CAMVID12);
+            let mut cells: Vec<u8> =
+                (0..grid.cells()).map(|cell| if cell > grid.cells() / 2 { 3 } else { 1 }).collect();
+            let mut tally = Tally::new(&rule, &cells);
+            let mut state = 1u64;
+            for step in 0..2000 {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                let (cell, class) = ((state >> 33) as usize % cells.len(), (state >> 20) as u8 % 12);
+                tally.change(cell, cells[cell], class);
+                cells[cell] = class;
+                if step % 50 == 0 {
+                    assert_eq!(tally.reading(), rule.read_all(&cells));
+                }
+            }
+        }
     }
 }

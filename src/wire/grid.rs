@@ -117,6 +117,63 @@ impl Tiling {
     }
 }
 
+/// Which tiles of a frame are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TileSet([u64; Tiling::MAX_TILES / 64]);
+
+impl TileSet {
+    /// Every tile of a frame of `tiles` tiles.
+    pub fn all(tiles: usize) -> Self {
+        let mut set = TileSet::default();
+        (0..tiles.min(Tiling::MAX_TILES)).for_each(|index| set.insert(index));
+        set
+    }
+
+    pub const fn contains(&self, index: usize) -> bool {
+        index < Tiling::MAX_TILES && self.0[index / 64] >> (index % 64) & 1 == 1
+    }
+
+    /// `index` is below [`Tiling::MAX_TILES`].
+    pub fn insert(&mut self, index: usize) {
+        self.0[index / 64] |= 1 << (index % 64);
+    }
+
+    pub fn remove(&mut self, index: usize) {
+        self.0[index / 64] &= !(1 << (index % 64));
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes that the set takes on the wire for a frame of `tiles` tiles.
+    pub(super) const fn wire_len(tiles: usize) -> usize {
+        tiles.div_ceil(8)
+    }
+
+    pub(super) fn byte(&self, at: usize) -> u8 {
+        (self.0[at / 8] >> (at % 8 * 8)) as u8
+    }
+
+    /// `bytes` are at most 32, tile `i` is bit `i % 8` of byte `i / 8`.
+    pub(super) fn parse(bytes: &[u8]) -> Self {
+        let mut set = TileSet::default();
+        for (at, &byte) in bytes.iter().enumerate() {
+            set.0[at / 8] |= (byte as u64) << (at % 8 * 8);
+        }
+        set
+    }
+
+    /// No tile of `tiles` or above.
+    pub(super) fn is_below(&self, tiles: usize) -> bool {
+        (tiles..Tiling::MAX_TILES).all(|index| !self.contains(index))
+    }
+}
+
 const fn edge(side: u16, index: usize, parts: u8) -> u16 {
     (index * side as usize / parts as usize) as u16
 }
@@ -164,6 +221,17 @@ mod tests {
             assert!(covered.iter().all(|&count| count == 1), "{grid} {tiling}");
             assert_eq!(tiling.rect(grid, tiling.tiles()), None);
         }
+    }
+
+    #[test]
+    fn a_tile_set_crosses_the_wire() {
+        let mut set = TileSet::all(9);
+        set.remove(3);
+        assert_eq!((set.len(), set.contains(3), set.contains(8), set.contains(9)), (8, false, true, false));
+        let bytes: std::vec::Vec<u8> = (0..TileSet::wire_len(9)).map(|at| set.byte(at)).collect();
+        assert_eq!(bytes, [0b1111_0111, 1]);
+        assert_eq!(TileSet::parse(&bytes), set);
+        assert!(set.is_below(9) && !set.is_below(8) && TileSet::all(256).is_below(256));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The header that every packet begins with.
 
-use super::{ClassSet, Params, Payload, Tiling, WireError};
+use super::{ClassSet, Params, Payload, TileSet, Tiling, WireError};
 use crc::{CRC_16_IBM_SDLC, CRC_32_ISCSI, Crc};
 use heapless::Vec;
 
@@ -15,6 +15,8 @@ const CRC16: Crc<u16> = Crc::<u16>::new(&CRC_16_IBM_SDLC);
 const KIND_FRAME: u8 = 0;
 const KIND_TILE: u8 = 1;
 const KIND_END: u8 = 2;
+/// A frame of which the sender left tiles out.
+const KIND_PARTIAL: u8 = 3;
 const KEY: u8 = 8;
 
 /// A single wrong bit in the first bytes of a header is found by trying: this bounds the trials.
@@ -98,8 +100,8 @@ impl Prefix {
 #[expect(clippy::large_enum_variant, reason = "there is no allocator to box with")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Form {
-    /// A whole frame, with the length in bytes of each tile.
-    Frame { lengths: Vec<u32, { Tiling::MAX_TILES }> },
+    /// A frame, with the tiles that it holds and the length in bytes of each of them.
+    Frame { sent: TileSet, lengths: Vec<u32, { Tiling::MAX_TILES }> },
     /// One tile of a frame.
     Tile { index: u8 },
     /// The stream has ended; `sequence` is the number of frames that it had.
@@ -176,7 +178,8 @@ fn repair_present(packet: &[u8], copy: &mut [u8], context: Option<&Context>) -> 
 const KEY_LEN: usize = 4 + Params::WIRE_LEN;
 const CHECK_LEN: usize = 2;
 /// A length is a varint of at most 4 bytes.
-const MAX_HEADER_LEN: usize = PREFIX_LEN + KEY_LEN + 8 + 4 * Tiling::MAX_TILES + 4;
+const MAX_HEADER_LEN: usize =
+    PREFIX_LEN + KEY_LEN + 8 + TileSet::wire_len(Tiling::MAX_TILES) + 4 * Tiling::MAX_TILES + 4;
 
 /// Cuts fields off the front of a packet.
 struct Reader<'a> {
@@ -216,7 +219,7 @@ fn parse_exact(packet: &[u8], context: Option<&Context>) -> Result<Parsed, WireE
     let mut reader = Reader { bytes: packet, at: PREFIX_LEN };
     let (header, form) = match prefix.kind {
         KIND_END => (None, Form::End),
-        KIND_FRAME | KIND_TILE => {
+        KIND_FRAME | KIND_PARTIAL | KIND_TILE => {
             let (params, capture_us) = if prefix.key {
                 let high = u32::from_le_bytes(*reader.array("capture time")?);
                 let params = Params::parse(reader.array("parameters")?)?;
@@ -236,7 +239,14 @@ fn parse_exact(packet: &[u8], context: Option<&Context>) -> Result<Parsed, WireE
             let present = ClassSet::parse(reader.take(ClassSet::wire_len(params.classes), "present set")?);
             let form = match index {
                 Some(index) => Form::Tile { index },
-                None => Form::Frame { lengths: tile_lengths(&mut reader, &params, present)? },
+                None => {
+                    let tiles = params.tiling.tiles();
+                    let sent = match prefix.kind {
+                        KIND_PARTIAL => TileSet::parse(reader.take(TileSet::wire_len(tiles), "tile set")?),
+                        _ => TileSet::all(tiles),
+                    };
+                    Form::Frame { sent, lengths: tile_lengths(&mut reader, &params, present, &sent)? }
+                }
             };
             let header = Header {
                 stream: prefix.stream,
@@ -260,10 +270,14 @@ fn parse_exact(packet: &[u8], context: Option<&Context>) -> Result<Parsed, WireE
         if header.present.is_empty() || !header.present.is_below(header.params.classes) {
             return Err(WireError::Field { field: "present set", reason: "is empty or names a class past the last" });
         }
-        if let Form::Tile { index } = form
-            && index as usize >= header.params.tiling.tiles()
-        {
-            return Err(WireError::Field { field: "tile index", reason: "is past the last tile" });
+        match &form {
+            Form::Tile { index } if *index as usize >= header.params.tiling.tiles() => {
+                return Err(WireError::Field { field: "tile index", reason: "is past the last tile" });
+            }
+            Form::Frame { sent, .. } if !sent.is_below(header.params.tiling.tiles()) => {
+                return Err(WireError::Field { field: "tile set", reason: "names a tile past the last" });
+            }
+            _ => {}
         }
     }
     Ok(Parsed { prefix, header, form, len: reader.at })
@@ -273,9 +287,10 @@ fn tile_lengths(
     reader: &mut Reader<'_>,
     params: &Params,
     present: ClassSet,
+    sent: &TileSet,
 ) -> Result<Vec<u32, { Tiling::MAX_TILES }>, WireError> {
     let mut lengths = Vec::new();
-    for index in 0..params.tiling.tiles() {
+    for index in (0..params.tiling.tiles()).filter(|&index| sent.contains(index)) {
         let length = match (params.payload.soft_bits(), params.tiling.rect(params.grid, index)) {
             (Some(bits), Some(rect)) => super::soft::tile_len(rect, present, bits) as u32,
             _ => reader.varint("tile length")?,
@@ -299,7 +314,11 @@ pub(super) fn emit(header: &Header, form: &Form, out: &mut [u8]) -> Result<usize
         return Err(WireError::Field { field: "present set", reason: "is empty or names a class past the last" });
     }
     let prefix = Prefix {
-        kind: if matches!(form, Form::Tile { .. }) { KIND_TILE } else { KIND_FRAME },
+        kind: match form {
+            Form::Tile { .. } => KIND_TILE,
+            Form::Frame { sent, .. } if sent.len() < header.params.tiling.tiles() => KIND_PARTIAL,
+            _ => KIND_FRAME,
+        },
         key: header.key,
         stream: header.stream,
         sequence: header.sequence,
@@ -320,7 +339,12 @@ pub(super) fn emit(header: &Header, form: &Form, out: &mut [u8]) -> Result<usize
     let mut present = [0; 8];
     header.present.emit(&mut present);
     let _ = bytes.extend_from_slice(&present[..ClassSet::wire_len(header.params.classes)]);
-    if let (Form::Frame { lengths }, Payload::Map) = (form, header.params.payload) {
+    if let (Form::Frame { sent, .. }, KIND_PARTIAL) = (form, prefix.kind) {
+        for at in 0..TileSet::wire_len(header.params.tiling.tiles()) {
+            let _ = bytes.push(sent.byte(at));
+        }
+    }
+    if let (Form::Frame { lengths, .. }, Payload::Map) = (form, header.params.payload) {
         for &length in lengths {
             let mut rest = length;
             while rest >= 128 {

@@ -13,7 +13,7 @@ pub mod soft;
 
 pub use classes::ClassSet;
 pub use error::WireError;
-pub use grid::{Grid, Rect, Tiling};
+pub use grid::{Grid, Rect, TileSet, Tiling};
 pub use header::{Context, Header};
 pub use packet::{
     End, FramePacket, Packet, TilePacket, buffer_len, emit_end, emit_frame, emit_tile, read_map_tile, read_soft_tile,

@@ -1,8 +1,8 @@
-//! Packets: a whole frame, one tile of a frame, the end of a stream.
+//! Packets: a frame with all its tiles or some, one tile of a frame, the end of a stream.
 
 use super::codec::{self, Prior, Scratch};
 use super::header::{self, CRC32C, Context, Form, Header, Parsed};
-use super::{Payload, Rect, Tiling, WireError, soft};
+use super::{Payload, Rect, TileSet, Tiling, WireError, soft};
 use core::ops::Range;
 use heapless::Vec;
 
@@ -21,7 +21,10 @@ pub struct FramePacket<'a> {
     pub header: Header,
     /// The header came damaged and was mended.
     pub repaired: bool,
+    /// The tiles that the sender put in.
+    pub sent: TileSet,
     bytes: &'a [u8],
+    /// Where each tile ends; one that wasn't sent, where the one before it does.
     ends: Vec<u32, { Tiling::MAX_TILES }>,
     start: usize,
 }
@@ -54,8 +57,8 @@ impl<'a> Packet<'a> {
     pub fn parse(bytes: &'a [u8], context: Option<&Context>) -> Result<Self, WireError> {
         let (Parsed { prefix, header, form, len }, repaired) = header::parse(bytes, context)?;
         match (form, header) {
-            (Form::Frame { lengths }, Some(header)) => {
-                FramePacket::locate(header, repaired, bytes, lengths, len).map(Packet::Frame)
+            (Form::Frame { sent, lengths }, Some(header)) => {
+                FramePacket::locate(header, repaired, bytes, sent, &lengths, len).map(Packet::Frame)
             }
             (Form::Tile { index }, Some(header)) => {
                 Ok(Packet::Tile(TilePacket { header, repaired, index: index as usize, tile: &bytes[len..] }))
@@ -76,33 +79,41 @@ impl<'a> FramePacket<'a> {
         header: Header,
         repaired: bool,
         bytes: &'a [u8],
-        lengths: Vec<u32, { Tiling::MAX_TILES }>,
+        sent: TileSet,
+        lengths: &[u32],
         start: usize,
     ) -> Result<Self, WireError> {
-        let mut ends = lengths;
+        let (mut ends, mut lengths) = (Vec::new(), lengths.iter());
         let mut at = start;
-        for (index, end) in ends.iter_mut().enumerate() {
-            let length = *end as usize;
-            let most = codec::max_len(rect_of(&header, index)?.cells(), header.present.len());
-            if header.params.payload == Payload::Map && length > most {
-                return Err(WireError::Field {
-                    field: "tile length",
-                    reason: "is more than the tile's cells can take",
-                });
+        for index in 0..header.params.tiling.tiles() {
+            if sent.contains(index)
+                && let Some(&length) = lengths.next()
+            {
+                let most = codec::max_len(rect_of(&header, index)?.cells(), header.present.len());
+                if header.params.payload == Payload::Map && length as usize > most {
+                    return Err(WireError::Field {
+                        field: "tile length",
+                        reason: "is more than the tile's cells can take",
+                    });
+                }
+                at += length as usize + check_len(header.params.payload);
             }
-            at += length + check_len(header.params.payload);
-            *end = at as u32;
+            // Never full: a tiling has at most `MAX_TILES` tiles.
+            let _ = ends.push(at as u32);
         }
         let whole = at + header::trailer_len(header.params.classes);
         match bytes.len() {
             len if len > whole => Err(WireError::Oversized { extra: len - whole }),
             // A cut frame keeps the tiles that came whole.
-            _ => Ok(FramePacket { header, repaired, bytes, ends, start }),
+            _ => Ok(FramePacket { header, repaired, sent, bytes, ends, start }),
         }
     }
 
-    /// Where tile `index` lies in the packet, its checksum included. `None` past the last tile.
+    /// Where tile `index` lies in the packet, its checksum included. `None` past the last tile, and where it wasn't sent.
     pub fn tile_range(&self, index: usize) -> Option<Range<usize>> {
+        if !self.sent.contains(index) {
+            return None;
+        }
         let end = *self.ends.get(index)? as usize;
         let start = match index.checked_sub(1) {
             Some(before) => self.ends[before] as usize,
@@ -111,7 +122,7 @@ impl<'a> FramePacket<'a> {
         Some(start..end)
     }
 
-    /// Tile `index` with its checksum. `None` when the packet was cut before its end.
+    /// Tile `index` with its checksum. `None` when it wasn't sent, or the packet was cut before its end.
     pub fn tile(&self, index: usize) -> Option<&'a [u8]> {
         self.bytes.get(self.tile_range(index)?)
     }
@@ -127,28 +138,41 @@ pub fn buffer_len(header: &Header) -> usize {
             None => codec::max_len(rect.cells(), header.present.len()) + check_len(params.payload),
         })
         .sum();
-    // Beside the tiles: at most 64 bytes of header and trailer, and 4 for the length of each tile.
-    tiles + 64 + 4 * params.tiling.tiles()
+    tiles + header_room(params.tiling)
 }
 
-/// Writes the map `cells` as one frame packet, and returns its length.
+/// Most bytes beside the tiles: 64 of header and trailer, a bit and the length of each tile.
+const fn header_room(tiling: Tiling) -> usize {
+    64 + TileSet::wire_len(tiling.tiles()) + 4 * tiling.tiles()
+}
+
+/// Writes the tiles of the map `cells` that are in `sent` as one frame packet, and returns its length.
 ///
 /// # Errors
-/// A header that makes no sense, cells outside the present set, or `out` shorter than the frame.
-pub fn emit_frame(header: &Header, cells: &[u8], scratch: &mut Scratch, out: &mut [u8]) -> Result<usize, WireError> {
+/// A header that makes no sense, cells of these tiles outside the present set, or `out` shorter than the frame.
+pub fn emit_frame(
+    header: &Header,
+    sent: TileSet,
+    cells: &[u8],
+    scratch: &mut Scratch,
+    out: &mut [u8],
+) -> Result<usize, WireError> {
     header.params.validate()?;
+    if !sent.is_below(header.params.tiling.tiles()) {
+        return Err(WireError::Field { field: "tile set", reason: "names a tile past the last" });
+    }
     // The lengths come before the tiles: write the tiles behind the longest header, then close the gap.
-    let room = 64 + 4 * header.params.tiling.tiles();
+    let room = header_room(header.params.tiling);
     let have = out.len();
     let mut lengths = Vec::new();
     let mut at = room;
-    for index in 0..header.params.tiling.tiles() {
+    for index in (0..header.params.tiling.tiles()).filter(|&index| sent.contains(index)) {
         let space = out.get_mut(at..).ok_or(WireError::Buffer { need: at, have })?;
         let length = emit_tile_data(header, index, cells, scratch, space)?;
         at += length;
         let _ = lengths.push((length - check_len(header.params.payload)) as u32);
     }
-    let start = header::emit(header, &Form::Frame { lengths }, &mut out[..room])?;
+    let start = header::emit(header, &Form::Frame { sent, lengths }, &mut out[..room])?;
     out.copy_within(room..at, start);
     let end = start + at - room;
     let len = end + header::trailer_len(header.params.classes);

@@ -1,12 +1,19 @@
 //! The other end, simulated: maps become packets, and packets cross a channel.
 
+mod rate;
+mod simplify;
+
+pub use rate::GivenUp;
+
 use crate::link::{Channel, ChannelSpec, CodeBits, Layout, Packet, Slot, SlotKind};
 use crate::scene::{ClassMap, LabelSet};
 use crate::wire::codec::Scratch;
 use crate::wire::{
-    ClassSet, Header, Packet as WirePacket, Params, Payload, Tiling, WireError, buffer_len, emit_end, emit_frame,
-    emit_tile, soft,
+    ClassSet, Header, Packet as WirePacket, Params, Payload, TileSet, Tiling, WireError, buffer_len, emit_end,
+    emit_frame, emit_tile, soft,
 };
+use rate::{Fitted, Rate};
+use std::borrow::Cow;
 
 /// What travels in one packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,9 +34,20 @@ pub struct Settings {
     pub packing: Packing,
     /// Every so many frames one is a key frame, the first one always; at least 1.
     pub key_every: u32,
+    /// Most bytes of a frame: tiles that the task doesn't need much are simplified, and if that isn't enough left out.
+    pub max_bytes: Option<u32>,
     pub channel: ChannelSpec,
     /// Seed of the channel.
     pub seed: u64,
+}
+
+/// What a frame took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// On the air.
+    pub bytes: usize,
+    /// For [`Settings::max_bytes`]; nothing without.
+    pub given_up: GivenUp,
 }
 
 impl Default for Settings {
@@ -40,6 +58,7 @@ impl Default for Settings {
             payload: Payload::Map,
             packing: Packing::Frame,
             key_every: 10,
+            max_bytes: None,
             channel: ChannelSpec::default(),
             seed: 0,
         }
@@ -51,6 +70,8 @@ pub struct Sender {
     settings: Settings,
     labels: &'static LabelSet,
     channel: Channel,
+    /// Laid out with the first map that has to fit, anew when the grid changes.
+    rate: Option<Rate>,
     scratch: Box<Scratch>,
     sequence: u32,
     capture_us: u64,
@@ -63,6 +84,7 @@ impl Sender {
             channel: Channel::new(settings.channel.clone(), settings.seed),
             settings,
             labels,
+            rate: None,
             scratch: Box::new(Scratch::new()),
             sequence: 0,
             capture_us: 0,
@@ -80,12 +102,11 @@ impl Sender {
         self.sequence
     }
 
-    /// Sends `map`, captured at `capture_us`; appends what arrives of it, and of packets that waited, to `arrived`. Returns the bytes
-    /// that the frame took on the air.
+    /// Sends `map`, captured at `capture_us`; appends what arrives of it, and of packets that waited, to `arrived`.
     ///
     /// # Errors
-    /// [`WireError`] when the map doesn't fit the settings: its grid, its classes.
-    pub fn send(&mut self, map: &ClassMap, capture_us: u64, arrived: &mut Vec<Packet>) -> Result<usize, WireError> {
+    /// [`WireError`] when the map doesn't fit the settings: its grid, its classes, a header in [`Settings::max_bytes`].
+    pub fn send(&mut self, map: &ClassMap, capture_us: u64, arrived: &mut Vec<Packet>) -> Result<Sent, WireError> {
         let unknown_class = WireError::Field { field: "cells", reason: "hold a class that the label set doesn't have" };
         let header = Header {
             stream: self.settings.stream,
@@ -103,9 +124,17 @@ impl Sender {
         };
         header.params.validate()?;
         self.buffer.resize(buffer_len(&header), 0);
-        let sent = match self.settings.packing {
+        let fitted = match self.settings.max_bytes {
+            Some(most) => Some(self.fit(&header, map, most as usize)?),
+            None => None,
+        };
+        let (map, sent, given_up) = match fitted {
+            Some(Fitted { map, sent, given_up }) => (Cow::Owned(map), sent, given_up),
+            None => (Cow::Borrowed(map), TileSet::all(header.params.tiling.tiles()), GivenUp::default()),
+        };
+        let bytes = match self.settings.packing {
             Packing::Frame => {
-                let len = emit_frame(&header, &map.cells, &mut self.scratch, &mut self.buffer)?;
+                let len = emit_frame(&header, sent, &map.cells, &mut self.scratch, &mut self.buffer)?;
                 let layout = frame_layout(&header, &self.buffer[..len])?;
                 let packet = Packet::new(self.buffer[..len].to_vec());
                 self.channel.transmit(packet, &layout, self.sequence as u64, false, arrived);
@@ -114,7 +143,7 @@ impl Sender {
             Packing::Tile => {
                 let tiles = self.settings.tiling.tiles();
                 let mut total = 0;
-                for index in 0..tiles {
+                for index in (0..tiles).filter(|&index| sent.contains(index)) {
                     let len = emit_tile(&header, index, &map.cells, &mut self.scratch, &mut self.buffer)?;
                     let layout = Layout { slots: vec![slot(&header, index, tile_start(&header), len)] };
                     let packet = Packet::new(self.buffer[..len].to_vec());
@@ -127,7 +156,34 @@ impl Sender {
         };
         self.sequence += 1;
         self.capture_us = capture_us;
-        Ok(sent)
+        Ok(Sent { bytes, given_up })
+    }
+
+    /// As much of `map` as fits into `most` bytes.
+    fn fit(&mut self, header: &Header, map: &ClassMap, most: usize) -> Result<Fitted, WireError> {
+        let Params { grid, tiling, payload, .. } = header.params;
+        let rate = self.rate.take().filter(|rate| rate.is_for(grid));
+        let rate = rate.unwrap_or_else(|| Rate::new(grid, tiling, self.labels));
+        let (scratch, buffer) = (&mut self.scratch, &mut self.buffer);
+        let frame = self.settings.packing == Packing::Frame;
+        let before = match frame {
+            true => emit_frame(header, TileSet::default(), &map.cells, scratch, buffer)?,
+            false => 0,
+        };
+        if before > most {
+            return Err(WireError::Field { field: "most bytes", reason: "are fewer than a frame's header takes" });
+        }
+        let alone = tile_start(header);
+        let fitted = rate.fit(map, payload == Payload::Map, most, before, |map, index| {
+            let len = emit_tile(header, index, &map.cells, scratch, buffer)?;
+            Ok(match frame {
+                // In a frame it has no header of its own, and a map tile a length.
+                true => len - alone + length_len(payload, len - alone),
+                false => len,
+            })
+        });
+        self.rate = Some(rate);
+        fitted
     }
 
     /// Ends the stream: what still waited arrives, and the end marker, which the simulated channel spares.
@@ -151,6 +207,14 @@ fn frame_layout(header: &Header, bytes: &[u8]) -> Result<Layout, WireError> {
 fn tile_start(header: &Header) -> usize {
     let parameters = if header.key { 4 + Params::WIRE_LEN } else { 2 };
     12 + parameters + 1 + ClassSet::wire_len(header.params.classes) + 4
+}
+
+/// Bytes that the length of a tile takes in a frame, its checksum not counted.
+fn length_len(payload: Payload, tile: usize) -> usize {
+    match payload {
+        Payload::Map => (tile.saturating_sub(4).max(1).ilog2() / 7 + 1) as usize,
+        Payload::Soft4 | Payload::Soft8 => 0,
+    }
 }
 
 fn slot(header: &Header, index: usize, start: usize, end: usize) -> Slot {
@@ -236,6 +300,49 @@ mod tests {
         // A frame of which no tile arrives is lost as tiles, and known in no cell as a frame.
         let nonempty: Vec<_> = frames.into_iter().filter(|known| known.contains(&true)).collect();
         assert!(nonempty == lossy(Packing::Tile));
+    }
+
+    #[test]
+    fn frames_keep_to_their_bytes() {
+        let street = Street::new(3, Grid::new(128, 96));
+        for (payload, packing) in [
+            (Payload::Map, Packing::Frame),
+            (Payload::Map, Packing::Tile),
+            (Payload::Soft4, Packing::Frame),
+            (Payload::Soft8, Packing::Tile),
+        ] {
+            for most in [0, 60, 150, 300, 5_000, 40_000, 1 << 20] {
+                let settings =
+                    Settings { payload, packing, max_bytes: Some(most), key_every: 2, ..Settings::default() };
+                let mut sender = Sender::new(settings, &CAMVID12);
+                let mut arrived = Vec::new();
+                for frame in 0..3 {
+                    match sender.send(&street.frame(frame), u64::from(frame) * 100_000, &mut arrived) {
+                        Ok(sent) => {
+                            assert!(sent.bytes <= most as usize, "{payload:?} {packing:?}: {} of {most}", sent.bytes);
+                            assert_eq!(sent.bytes, arrived.drain(..).map(|packet| packet.bytes.len()).sum::<usize>());
+                            assert!(most < 1 << 20 || sent.given_up == GivenUp::default());
+                            assert!(most > 150 || sent.given_up != GivenUp::default(), "{most}");
+                        }
+                        Err(error) => assert!(most == 0 && packing == Packing::Frame, "{error}"),
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn tiles_that_are_not_sent_are_unknown() {
+        let settings = Settings { max_bytes: Some(120), ..Settings::default() };
+        let scenes = received(settings, 12);
+        assert_eq!(scenes.len(), 12);
+        for (map, scene) in scenes {
+            assert!((125..1000).contains(&scene.known_permille()), "{}", scene.known_permille());
+            let right =
+                (0..map.cells.len()).filter(|&cell| scene.known()[cell] && scene.cells()[cell] == map.cells[cell]);
+            let known = scene.known().iter().filter(|known| **known).count();
+            assert!(10 * right.count() > 8 * known);
+        }
     }
 
     #[test]
