@@ -2,22 +2,36 @@
 
     python docs/tables.py bars --maps DIR --only 0001TP [--bundle models/street]     # what the bars asked, and what came
     python docs/tables.py snr --maps DIR --only 0001TP                               # the SNR of soft payloads, told and estimated
+    python docs/tables.py samplers --maps DIR --only 0001TP                          # the bars of samplers, caches and depth
+    python docs/tables.py rate --maps DIR --only 0001TP                              # frames of so many bytes at most
 """
 import argparse
 import json
 import subprocess
+import tempfile
 
 SOFT = ["sigma=0.05", "sigma=0.22", "sigma=0.36", "sigma=0.9", "sigma=2", "tile-loss=0.5,sigma=0.9"]
+RATES = [None, 350, 300, 250, 200, 150, 120]
 SOFT_BARS = ["sigma=0.9", "sigma=1.3", "sigma=2"]
 
 
 def evaluated(args, *more):
     run = ["semrx", "eval", "--bundle", args.bundle, "--maps", args.maps, "--only", args.only, "--json", *more]
-    return json.loads(subprocess.run(run, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)["cases"]
+    return json.loads(subprocess.run(run, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)
+
+
+def sampled(args, bundle, *more):
+    """What the bench of samplers measures, by sampler, steps and the cache's name."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        run = ["cargo", "bench", "--quiet", "--bench", "samplers", "--", "--maps", args.maps, "--only", args.only, "--bundle", bundle,
+               "--channel", "tile-loss=0.5", "--json", file.name, *more]
+        subprocess.run(run, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        rows = json.load(file)["rows"]
+    return {(row["sampler"], row["steps"], row["cache"].split(":")[0]): row for row in rows}
 
 
 def line(*cells):
-    print(f"{cells[0]:<70}{cells[1]:<16}{cells[2]:<34}{cells[3]}")
+    print(f"{cells[0]:<80}{cells[1]:<22}{cells[2]:<34}{cells[3]}")
 
 
 def met(is_met):
@@ -25,7 +39,7 @@ def met(is_met):
 
 
 def bars(args):
-    cases = {case["channel"] + ("" if case["payload"] == "map" else " soft"): {row["row"]: row for row in case["rows"]} for case in evaluated(args)}
+    cases = {case["channel"] + ("" if case["payload"] == "map" else " soft"): {row["row"]: row for row in case["rows"]} for case in evaluated(args)["cases"]}
     of = lambda case, row, metric: 100 * cases[case][row][metric]["value"]
     line("bar", "asked", "measured, hybrid 1", "")
     agreement = of("none", "semantic_first", "agreement_head")
@@ -53,7 +67,7 @@ def bars(args):
 
 def snr(args):
     channels = [word for channel in SOFT for word in ("--channel", channel)]
-    told, blind = evaluated(args, *channels), evaluated(args, *channels, "--blind-snr")
+    told, blind = (evaluated(args, *channels, *more)["cases"] for more in ([], ["--blind-snr"]))
     print(f"{'channel':<26}{'told, dB off':>16}{'estimated':>16}{'F1 semantic_first':>20}{'F1 hybrid 1':>16}{'mIoU hybrid 1':>16}")
     for told, blind in zip(told, blind):
         off = lambda case: f"{case['snr_error_db']['mean']:.3f}, {case['snr_error_db']['most']:.3f}"
@@ -62,14 +76,43 @@ def snr(args):
         print(f"{told['channel']:<26}{off(told):>16}{off(blind):>16}{both('semantic_first', 'f1_head'):>20}{both('hybrid 1', 'f1_head'):>16}{both('hybrid 1', 'miou_all'):>16}")
 
 
+def samplers(args):
+    line("bar", "asked", "measured", "")
+    draws = ["--samples", "4", "--caches", "none"]
+    two = sampled(args, args.bundle, *draws, "--samplers", "consistency", "--steps", "2")[("consistency", 2, "none")]
+    fifty = sampled(args, args.bundle, *draws, "--samplers", "ddim", "--steps", "50")[("ddim", 50, "none")]
+    for energy, name in (("energy", "cells"), ("energy_blocks", "blocks"), ("energy_drawn", "cells, drawn"), ("energy_blocks_drawn", "blocks, drawn")):
+        ratio = two[energy] / fifty[energy]
+        line(f"energy score of consistency 2 over that of ddim 50, by {name}", "<= 1.05", f"{ratio:.2f}", met(ratio <= 1.05))
+    for bundle in (args.bundle, "models/street-float"):
+        for sampler, caches in (("ddim", "none,turns,bounded"), ("consistency", "none,bounded")):
+            rows = sampled(args, bundle, "--samples", "1", "--samplers", sampler, "--steps", "20", "--caches", caches)
+            for row in (row for row in rows.values() if row["cache"] != "none"):
+                saving, agreement = row["steps"] / row["asked"], 100 * row["agreement"]
+                name = f"{row['cache'].split(':')[0]}, {sampler} {row['steps']}, {bundle}: fewer MACs, lost cells as without"
+                line(name, ">= 2.5 x at >= 98 %", f"{saving:.2f} x at {agreement:.2f} %", met(saving >= 2.5 and agreement >= 98))
+    depth = next(row for row in evaluated(args, "--depth")["depth"] if (row["mode"], row["channel"]) == ("auto", "all"))
+    fewer, agreement = 100 * (1 - depth["steps"][1] / depth["steps"][0]), 100 * depth["agreement"]
+    line("depth, adaptive beside fixed, 4 steps: fewer steps, hazards as before", ">= 30 % at >= 99.5 %", f"{fewer:.1f} % at {agreement:.2f} %", met(fewer >= 30 and agreement >= 99.5))
+
+
+def rate(args):
+    print(f"{'most bytes':<12}{'bytes':>8}{'mIoU of the map':>18}{'F1 rule':>10}{'free err':>10}{'F1 semantic_first':>20}{'free err':>10}{'F1 hybrid 1':>14}{'mIoU':>8}")
+    for most in RATES:
+        [case] = evaluated(args, "--channel", "tile-loss=0", *(["--max-bytes", str(most)] if most else []))["cases"]
+        of = lambda row, metric: 100 * next(one for one in case["rows"] if one["row"] == row)[metric]["value"]
+        print(f"{most or 'any':<12}{case['mean_bytes']:>8.0f}{of('layout-only', 'miou_all'):>18.1f}{of('layout-only', 'f1_rule'):>10.1f}{of('layout-only', 'free_error_rule'):>10.1f}"
+              f"{of('semantic_first', 'f1_head'):>20.1f}{of('semantic_first', 'free_error_head'):>10.1f}{of('hybrid 1', 'f1_head'):>14.1f}{of('hybrid 1', 'miou_all'):>8.1f}")
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("table", choices=["bars", "snr"])
+    p.add_argument("table", choices=["bars", "snr", "samplers", "rate"])
     p.add_argument("--maps", required=True)
     p.add_argument("--only", default="")
     p.add_argument("--bundle", default="models/street")
     args = p.parse_args()
-    {"bars": bars, "snr": snr}[args.table](args)
+    {"bars": bars, "snr": snr, "samplers": samplers, "rate": rate}[args.table](args)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What a quantized bundle costs the decisions: `semrx eval` with it and with the float one, on the same noise, over several seeds.
 
-    python quantize/against_float.py --maps ../shared/data/camvid/train/label --only 0001TP [--float models/street-float] [--quantized models/street] [--seeds 4]
+    python quantize/against_float.py --maps ../shared/data/camvid/train/label --only 0001TP [--float models/street-float] [--quantized models/street …] [--seeds 4]
 
 A point is a channel and a row of the evaluation; its value is the mean over the seeds, for one seed alone moves the F1 of rare hazards by a point either way,
 whichever of two equally good scenes is drawn. semrx is target/release/semrx, or that of CARGO_TARGET_DIR.
@@ -30,22 +30,29 @@ def main():
     p.add_argument("--maps", required=True)
     p.add_argument("--only", default="")
     p.add_argument("--float", default=str(REPOSITORY / "models/street-float"))
-    p.add_argument("--quantized", default=str(REPOSITORY / "models/street"))
+    p.add_argument("--quantized", nargs="+", default=[str(REPOSITORY / "models/street")], metavar="BUNDLE")
     p.add_argument("--seeds", type=int, default=4)
     args = p.parse_args()
-    jobs = [(bundle, args.maps, args.only, seed) for seed in range(args.seeds) for bundle in (args.float, args.quantized)]
+    bundles = [args.float, *args.quantized]
+    jobs = [(bundle, args.maps, args.only, seed) for bundle in bundles for seed in range(args.seeds)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = list(pool.map(lambda job: evaluate(*job), jobs))
-    pairs = list(zip(found[::2], found[1::2]))
-    print(f"{'points of 100':<24}{'points':>8}{'mean':>8}{'worst':>8}  where")
+    of = lambda number: found[number * args.seeds:(number + 1) * args.seeds]
+    print(f"{'points of 100':<20}{'':<24}{'points':>8}{'mean':>8}{'worst':>8}  where")
+    for number, bundle in enumerate(args.quantized, 1):
+        compare(bundle, of(0), of(number))
+
+
+def compare(bundle, before, after):
+    """Prints a line for each metric: float evaluations beside quantized ones, by seed."""
     for metric, name in METRICS.items():
         changes = {}
-        for point in pairs[0][0]:
-            values = [(before[point][metric], after[point][metric]) for before, after in pairs]
-            if all(before and after for before, after in values):
-                changes[point] = 100 * statistics.mean(after["value"] - before["value"] for before, after in values)
+        for point in before[0]:
+            values = [(one[point][metric], other[point][metric]) for one, other in zip(before, after)]
+            if all(one and other for one, other in values):
+                changes[point] = 100 * statistics.mean(other["value"] - one["value"] for one, other in values)
         worst = (max if metric in SMALLER_IS_BETTER else min)(changes, key=changes.get)
-        print(f"{name:<24}{len(changes):>8}{statistics.mean(changes.values()):>+8.2f}{changes[worst]:>+8.2f}  {worst[0]}, {worst[1]}")
+        print(f"{bundle:<20}{name:<24}{len(changes):>8}{statistics.mean(changes.values()):>+8.2f}{changes[worst]:>+8.2f}  {worst[0]}, {worst[1]}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""SQNR of each output, of onnxruntime's static quantization and of semrx-quantize, calibrated on the same inputs, on others that neither saw.
+"""SQNR of each output, of onnxruntime's static quantization and of semrx-quantize, calibrated on the same inputs, on others that neither saw; and what
+weights and arena of semrx become in 8 bits.
 
     python quantize/against_onnxruntime.py MODEL.onnx --calib DIR --test DIR        # a model of your own
     python quantize/against_onnxruntime.py --all --camvid DIR --onnx DIR            # the table of docs/evidence.md
@@ -10,6 +11,7 @@ semrx-quantize is target/release/semrx-quantize, or that of CARGO_TARGET_DIR.
 import argparse
 import contextlib
 import glob
+import json
 import os
 import subprocess
 import sys
@@ -26,6 +28,7 @@ QUANTIZE = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")) / "re
 METHODS = ["MinMax", "Entropy", "Percentile"]
 OPERATORS = ["Conv", "Gemm", "MatMul", "ConvTranspose"]
 OURS = {"8 bits": [], "4 bits": ["--weights", "4"], "4, nearest": ["--weights", "4", "--nearest"]}
+COUNTED = ["weights_in_memory", "arena_bytes"]
 
 
 def load(folder):
@@ -64,8 +67,9 @@ def sqnr(model, quantized, folder):
 
 
 def ours(model, out, calib, *options):
-    run = [str(QUANTIZE), str(model), "-o", str(out), "--calib", str(calib), *options]
-    subprocess.run(run, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    """What semrx-quantize counts: {what: [before, after]}."""
+    run = [str(QUANTIZE), str(model), "-o", str(out), "--calib", str(calib), "--json", *options]
+    return json.loads(subprocess.run(run, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)["totals"]
 
 
 def compare(name, model, calib, test):
@@ -81,17 +85,19 @@ def compare(name, model, calib, test):
                                 activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
                                 calibrate_method=getattr(CalibrationMethod, method), op_types_to_quantize=OPERATORS)
             found[method] = sqnr(model, out, test)
+        totals = {}
         for bits, options in OURS.items():
-            ours(model, out, calib, *options)
+            totals[bits] = ours(model, out, calib, *options)
             found[bits] = sqnr(model, out, test)
+    less = [100 * (after / before - 1) for before, after in (totals["8 bits"][what] for what in COUNTED)]
     for output in found[METHODS[0]]:
         row = [found[way][output] for way in found]
         gains = row[3] - max(row[:3]), row[4] - row[5]
-        print(f"{name + ', ' + output:<28}" + "".join(f"{db:>12.1f}" for db in row) + "".join(f"{gain:>+12.1f}" for gain in gains), flush=True)
+        print(f"{name + ', ' + output:<28}" + "".join(f"{db:>12.1f}" for db in row) + "".join(f"{gain:>+12.1f}" for gain in [*gains, *less]), flush=True)
 
 
 def head():
-    columns = [*METHODS, *OURS, "8 gains", "4 gains"]
+    columns = [*METHODS, *OURS, "8 gains", "4 gains", "weights, %", "arena, %"]
     print(f"{'SQNR, dB':<28}" + "".join(f"{column:>12}" for column in columns))
 
 

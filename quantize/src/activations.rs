@@ -7,7 +7,7 @@ use crate::{Network, QuantizeError, Quantized, Samples, compare};
 /// The share of their noise that it is worth to be rid of.
 const ENOUGH: f64 = 0.8;
 /// The share of all elements that may stay in float: they take four times the room, and the time of it.
-const FEW: f64 = 0.1;
+const FEW: f64 = 0.2;
 /// How much larger the arena may become, as a share of what it is with all of them in 8 bits.
 const LARGER: f64 = 0.05;
 
@@ -57,6 +57,6 @@ pub fn runs(quantized: &Quantized<'_>, samples: &Samples) -> usize {
 }
 
 fn arena(network: &Network, quantized: &Quantized<'_>) -> Result<usize, QuantizeError> {
-    let observed = Observed::from_bytes(&network.file, &quantized.bytes(network), &network.float_outputs())?;
-    Ok(observed.costs().1)
+    let bytes = quantized.bytes(network);
+    Ok(Observed::from_bytes(&network.file, &bytes, &network.float_outputs())?.costs(bytes.len()).arena_bytes)
 }

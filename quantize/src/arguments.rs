@@ -48,10 +48,10 @@ pub struct Arguments {
     /// Bits of weights: 4 are in blocks of 32 input channels with a factor each
     #[arg(long, value_name = "8|4", default_value_t = 8, value_parser = bits)]
     pub weights: u8,
-    /// Kilobytes of 1024 for the weights of all layers that can be quantized, of each network of a bundle: within them, layers that cost the outputs most for their size get 8 bits in
-    /// the place of 4, or stay in float, with weights in float16
-    #[arg(long, value_name = "N")]
-    pub budget_kib: Option<u32>,
+    /// Kilobytes of 1024 for the weights of all layers that can be quantized, of each network of a bundle or of the role that is named: within them, layers that cost the outputs most for their
+    /// size get 8 bits in the place of 4, or stay in float, with weights in float16; of a bundle it may be given for several roles
+    #[arg(long, value_name = "[ROLE=]N", value_parser = budget)]
+    pub budget_kib: Vec<Budget>,
     /// At most so many percent of an output's answers may change on the calibration inputs: of an image the largest channel at each place, of others which
     /// side of 0 a value is on; layers that cost most for their size get more bits until that holds, within --budget-kib if it is given
     #[arg(long, value_name = "OUTPUT=PERCENT", value_parser = task_loss)]
@@ -73,9 +73,18 @@ pub struct Arguments {
     pub json: bool,
 }
 
+/// Of the network in one role of a bundle, or of every one.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    pub role: Option<String>,
+    pub bytes: usize,
+}
+
 impl Arguments {
-    pub fn bounds(&self) -> Bounds {
-        Bounds { bytes: self.budget_kib.map(|kib| kib as usize * 1024), task_loss: self.task_loss.clone() }
+    /// Of the network in that role: a budget for it alone goes before one for all.
+    pub fn bounds(&self, role: &str) -> Bounds {
+        let of = |role: Option<&str>| self.budget_kib.iter().find(|budget| budget.role.as_deref() == role);
+        Bounds { bytes: of(Some(role)).or(of(None)).map(|budget| budget.bytes), task_loss: self.task_loss.clone() }
     }
 
     /// Ends with a usage error where one file would take the place of another.
@@ -89,6 +98,14 @@ impl Arguments {
         let is_clash = |output: &PathBuf| inputs.iter().any(|input| same(output, input));
         let both = self.report.as_ref().is_some_and(|report| same(report, &self.output));
         let is_bundle = self.model.join(MANIFEST).is_file();
+        if !is_bundle && self.budget_kib.iter().any(|budget| budget.role.is_some()) {
+            refuse("--budget-kib takes a role with a whole bundle alone");
+        }
+        let clashes =
+            |(at, budget): (usize, &Budget)| self.budget_kib[..at].iter().any(|other| other.role == budget.role);
+        if self.budget_kib.iter().enumerate().any(clashes) {
+            refuse("--budget-kib is given once for a role");
+        }
         let only_of_bundles = self.bundle.is_none()
             && !is_bundle
             && (self.save_samples.is_some() || self.samples.is_some() || !self.only.is_empty());
@@ -130,6 +147,12 @@ fn bits(text: &str) -> Result<u8, String> {
         "4" => Ok(4),
         _ => Err("weights have 8 bits or 4".into()),
     }
+}
+
+fn budget(text: &str) -> Result<Budget, String> {
+    let (role, kib) = text.rsplit_once('=').map_or((None, text), |(role, kib)| (Some(role.to_owned()), kib));
+    let kib: u32 = kib.parse().map_err(|_| "it is a number of kilobytes, or ROLE=N for a network of a bundle")?;
+    Ok(Budget { role, bytes: kib as usize * 1024 })
 }
 
 fn task_loss(text: &str) -> Result<TaskLoss, String> {

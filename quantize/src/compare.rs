@@ -23,6 +23,8 @@ pub struct Costs {
     /// Of a run.
     pub macs: Macs,
     pub arena_bytes: usize,
+    /// Weights and other constants, as they lie in memory.
+    pub weights_bytes: usize,
     pub file_bytes: usize,
 }
 
@@ -79,11 +81,7 @@ pub fn compare(
         changed: changed as f64 / all.max(1) as f64,
     });
     let outputs = outputs.collect();
-    let costs = |observed: &Observed, file_bytes| {
-        let (macs, arena_bytes) = observed.costs();
-        Costs { macs, arena_bytes, file_bytes }
-    };
-    Ok(Compared { outputs, float: costs(&float, network.bytes().len()), quantized: costs(&int8, quantized.len()) })
+    Ok(Compared { outputs, float: float.costs(network.bytes().len()), quantized: int8.costs(quantized.len()) })
 }
 
 /// What an output of that shape decides.

@@ -41,7 +41,7 @@ fn model(arguments: &Arguments) -> Result<(), QuantizeError> {
         let reason = "every layer that could be quantized is excluded".into();
         return Err(QuantizeError::Model { file: arguments.model.clone(), reason });
     }
-    let outcome = quantized(arguments, &network, arguments.bundle.as_deref())?;
+    let outcome = quantized(arguments, &network, arguments.bundle.as_deref(), "")?;
     report(arguments, &[("", &outcome)])?;
     whole(&arguments.output, &outcome.bytes)?;
     say(arguments, &[("", &outcome)])
@@ -53,13 +53,22 @@ fn bundle(arguments: &Arguments) -> Result<(), QuantizeError> {
     arguments.report.iter().try_for_each(|file| writable(file))?;
     manifest.prepare(&arguments.output)?;
     let (mut networks, mut excluded, mut outcomes) = (Vec::new(), Vec::new(), Vec::new());
+    let roles: Vec<String> = manifest.networks().into_iter().map(|(role, _)| role).collect();
+    if let Some(unknown) =
+        arguments.budget_kib.iter().flat_map(|budget| &budget.role).find(|role| !roles.contains(role))
+    {
+        let reason =
+            format!("has no network in the role {unknown:?} that --budget-kib names: it has {}", roles.join(", "));
+        return Err(QuantizeError::Model { file: arguments.model.clone(), reason });
+    }
     for (role, file) in manifest.networks() {
         networks.push((role, network(arguments, &file, &mut excluded)?));
     }
     check_excluded(arguments, &excluded)?;
     for (role, network) in networks {
         eprintln!("{role}: {}", network.file.display());
-        outcomes.push((role, quantized(arguments, &network, Some(&arguments.model))?));
+        let outcome = quantized(arguments, &network, Some(&arguments.model), &role)?;
+        outcomes.push((role, outcome));
     }
     let outcomes: Vec<(&str, &Outcome)> = outcomes.iter().map(|(role, outcome)| (role.as_str(), outcome)).collect();
     report(arguments, &outcomes)?;
@@ -86,7 +95,12 @@ fn check_excluded(arguments: &Arguments, excluded: &[String]) -> Result<(), Quan
 }
 
 /// The network on what `--calib` and the bundle say.
-fn quantized(arguments: &Arguments, network: &Network, bundle: Option<&Path>) -> Result<Outcome, QuantizeError> {
+fn quantized(
+    arguments: &Arguments,
+    network: &Network,
+    bundle: Option<&Path>,
+    role: &str,
+) -> Result<Outcome, QuantizeError> {
     let samples = match bundle {
         None => Samples::open(&arguments.calib)?,
         Some(bundle) => {
@@ -109,7 +123,7 @@ fn quantized(arguments: &Arguments, network: &Network, bundle: Option<&Path>) ->
         bits: arguments.weights,
         compensated: !arguments.nearest,
         seed: arguments.seed,
-        bounds: arguments.bounds(),
+        bounds: arguments.bounds(role),
     };
     let progress = progress("runs", 0);
     let outcome = quantize(network, &samples, &settings, |more| progress.inc_length(more as u64), || progress.inc(1));

@@ -1,12 +1,13 @@
 //! Runs a model on calibration inputs, and shows what flows through it.
 
 use crate::QuantizeError;
+use crate::compare::Costs;
 use crate::network::Network;
 use crate::samples::Samples;
 use prost::Message;
 use semrx::engine::kernel::Isa;
 use semrx::engine::plan::Machine;
-use semrx::engine::{Bound, Macs, Planned};
+use semrx::engine::{Bound, Planned};
 use std::path::{Path, PathBuf};
 use tract_onnx::pb;
 use tract_onnx::pb::tensor_proto::DataType;
@@ -77,9 +78,15 @@ impl Observed {
         Some(port.shape.iter().map(|&side| side as u64).product())
     }
 
-    /// Multiply-accumulates of a run, and bytes of the arena.
-    pub fn costs(&self) -> (Macs, usize) {
-        (self.planned.macs(), self.planned.plan().arena_bytes())
+    /// What the model takes, which lies in a file of so many bytes.
+    pub fn costs(&self, file_bytes: usize) -> Costs {
+        let plan = self.planned.plan();
+        Costs {
+            macs: self.planned.macs(),
+            arena_bytes: plan.arena_bytes(),
+            weights_bytes: plan.weights_bytes(),
+            file_bytes,
+        }
     }
 
     /// Runs sample `index`, and shows `see` each tensor, with its number in the order they were asked for.

@@ -153,10 +153,11 @@ impl Report<'_> {
     }
 
     /// What is counted, before and after.
-    fn totals(&self) -> [(&'static str, u64, u64); 4] {
+    fn totals(&self) -> [(&'static str, u64, u64); 5] {
         let Compared { float, quantized, .. } = self.compared;
         [
             ("file bytes", float.file_bytes as u64, quantized.file_bytes as u64),
+            ("weights in memory", float.weights_bytes as u64, quantized.weights_bytes as u64),
             ("arena bytes", float.arena_bytes as u64, quantized.arena_bytes as u64),
             ("MACs", float.macs.total(), quantized.macs.total()),
             ("BOPs", self.bops(false), self.bops(true)),

@@ -87,3 +87,27 @@ fn options_of_bundles_are_refused_without_one() {
         assert_eq!(refused.status.code(), Some(2), "{more:?}");
     }
 }
+
+#[test]
+fn a_budget_may_be_for_one_network_of_a_bundle() {
+    let folder = folder();
+    let view = crate::scenes::bundle().with_file_name("street-view");
+    let (calib, out) = (conditions(folder.path()), folder.path().join("mine"));
+    let of_bundle = [text(&view), "-o", text(&out), "--calib", text(&calib), "--samples", "1"];
+    let single = view.join("model.onnx");
+    let of_model = [text(&single), "-o", text(&out), "--calib", text(&calib)];
+    for (arguments, budgets, code, told) in [
+        (&of_model[..], &["generate=900"][..], 2, "a role with a whole bundle alone"),
+        (&of_bundle[..], &["generate=900", "generate=800"], 2, "once for a role"),
+        (&of_bundle[..], &["generate=many"], 2, "a number of kilobytes"),
+        (&of_bundle[..], &["nose=900"], 3, "no network in the role \"nose\" that --budget-kib names: it has generate"),
+        // Its own goes before one for all.
+        (&of_bundle[..], &["100000", "generate=1"], 3, "the budget of 1024 bytes is less"),
+    ] {
+        let budgets = budgets.iter().flat_map(|budget| ["--budget-kib", budget]);
+        let done = run(&arguments.iter().copied().chain(budgets).collect::<Vec<_>>());
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.code(), Some(code), "{said}");
+        assert!(said.contains(told), "{said}");
+    }
+}
