@@ -150,8 +150,9 @@ fn bits(text: &str) -> Result<u8, String> {
 }
 
 fn budget(text: &str) -> Result<Budget, String> {
-    let (role, kib) = text.rsplit_once('=').map_or((None, text), |(role, kib)| (Some(role.to_owned()), kib));
-    let kib: u32 = kib.parse().map_err(|_| "it is a number of kilobytes, or ROLE=N for a network of a bundle")?;
+    let (role, kib) = text.split_once('=').map_or((None, text), |(role, kib)| (Some(role.to_owned()), kib));
+    let kib: u32 =
+        kib.parse().map_err(|_| "it is a number of kilobytes below 2^32, or ROLE=N for a network of a bundle")?;
     Ok(Budget { role, bytes: kib as usize * 1024 })
 }
 

@@ -20,9 +20,14 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     arguments.check();
     let is_bundle = arguments.model.join(MANIFEST).is_file();
+    let is_new = !arguments.output.exists();
     match if is_bundle { bundle(&arguments) } else { model(&arguments) } {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            if is_bundle && is_new {
+                // Made for the bundle, and still empty: else it stays.
+                let _ = std::fs::remove_dir(&arguments.output);
+            }
             eprintln!("semrx-quantize: {error}");
             ExitCode::from(if error.is_refusal() { 3 } else { 1 })
         }
@@ -36,11 +41,7 @@ fn model(arguments: &Arguments) -> Result<(), QuantizeError> {
     }
     let mut excluded = Vec::new();
     let network = network(arguments, &arguments.model, &mut excluded)?;
-    check_excluded(arguments, &excluded)?;
-    if network.layers.is_empty() {
-        let reason = "every layer that could be quantized is excluded".into();
-        return Err(QuantizeError::Model { file: arguments.model.clone(), reason });
-    }
+    check_excluded(arguments, &excluded, &[&network])?;
     let outcome = quantized(arguments, &network, arguments.bundle.as_deref(), "")?;
     report(arguments, &[("", &outcome)])?;
     whole(&arguments.output, &outcome.bytes)?;
@@ -64,7 +65,7 @@ fn bundle(arguments: &Arguments) -> Result<(), QuantizeError> {
     for (role, file) in manifest.networks() {
         networks.push((role, network(arguments, &file, &mut excluded)?));
     }
-    check_excluded(arguments, &excluded)?;
+    check_excluded(arguments, &excluded, &networks.iter().map(|(_, network)| network).collect::<Vec<_>>())?;
     for (role, network) in networks {
         eprintln!("{role}: {}", network.file.display());
         let outcome = quantized(arguments, &network, Some(&arguments.model), &role)?;
@@ -84,13 +85,16 @@ fn network(arguments: &Arguments, file: &Path, excluded: &mut Vec<String>) -> Re
     Ok(network)
 }
 
-/// Refuses names of nodes that nothing had.
-fn check_excluded(arguments: &Arguments, excluded: &[String]) -> Result<(), QuantizeError> {
-    let unknown = arguments.exclude.iter().find(|name| !excluded.contains(name));
-    unknown.map_or(Ok(()), |name| {
+/// Refuses names of nodes that nothing had, and networks of which everything is excluded.
+fn check_excluded(arguments: &Arguments, excluded: &[String], networks: &[&Network]) -> Result<(), QuantizeError> {
+    if let Some(name) = arguments.exclude.iter().find(|name| !excluded.contains(name)) {
         let reason =
             format!("has no node {name:?} that could be quantized: --exclude takes names as the report lists them");
-        Err(QuantizeError::Model { file: arguments.model.clone(), reason })
+        return Err(QuantizeError::Model { file: arguments.model.clone(), reason });
+    }
+    networks.iter().find(|network| network.layers.is_empty()).map_or(Ok(()), |network| {
+        let reason = "every layer that could be quantized is excluded".into();
+        Err(QuantizeError::Model { file: network.file.clone(), reason })
     })
 }
 

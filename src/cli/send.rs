@@ -9,7 +9,7 @@ use semrx::link::{Address, ChannelSpec, Sink};
 use semrx::maps;
 use semrx::scene::{LABEL_SETS, LabelSet};
 use semrx::sender::{GivenUp, Packing, Sender, Settings};
-use semrx::wire::{Grid, Params, Payload, Tiling};
+use semrx::wire::{Grid, Params, Payload, Tiling, WireError};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -30,7 +30,8 @@ Channel keys, joined by commas:
 
 With --max-bytes, a frame that takes more is simplified: small regions become what lies round them, borders are smoothed, as far as the rule
 reads the same hazards and free space; tiles that the corridor ahead needs least go first. What does not fit then is left out, tile by tile, and
-the receiver knows nothing of it.
+the receiver knows nothing of it; with --packet tile, a frame of which no tile fits is lost. Soft payloads are not simplified: their tiles are
+left out.
 
 A soft frame is large: over UDP it needs --packet tile --tiles 16x16 --payload soft4, and few classes.
 
@@ -153,7 +154,12 @@ pub fn run(options: &Options) -> Done {
         }
         let capture_us = (index as f64 / options.fps * 1e6).round() as u64;
         let sent = sender.send(&map, capture_us, &mut arrived);
-        let sent = sent.map_err(|error| Failure::refused(format!("{}: {error}", file.display())))?;
+        let sent = sent.map_err(|error| match (error, options.max_bytes) {
+            (WireError::Buffer { need, have }, Some(most)) if have == most as usize => {
+                Failure::usage(format!("--max-bytes {most}: the header of a frame alone takes {need}"))
+            }
+            (error, _) => Failure::refused(format!("{}: {error}", file.display())),
+        })?;
         bytes += sent.bytes as u64;
         given_up.push(sent.given_up);
         if index + 1 == files.len() {
@@ -175,8 +181,7 @@ pub fn run(options: &Options) -> Done {
     progress.finish_and_clear();
     let frames = files.len();
     let mean = bytes as f64 / frames as f64;
-    let lost =
-        options.max_bytes.map(|_| Lost::of(&given_up, options.tiles.tiles() * frames, options.grid.cells() * frames));
+    let lost = options.max_bytes.map(|_| Lost::of(&given_up, options.tiles.tiles(), options.grid.cells()));
     if options.json {
         let mut sums = json!({"frames": frames, "packets": packets, "bytes": bytes, "mean_bytes": mean});
         if let Some(lost) = &lost {
@@ -197,6 +202,8 @@ pub fn run(options: &Options) -> Done {
 struct Lost {
     /// Frames of which something was given up.
     frames: usize,
+    /// Frames of which no tile was sent.
+    empty: usize,
     /// Of all tiles and cells.
     tiles_percent: f64,
     cells_percent: f64,
@@ -206,13 +213,15 @@ struct Lost {
 }
 
 impl Lost {
+    /// `tiles` and `cells` are those of a frame.
     fn of(given_up: &[GivenUp], tiles: usize, cells: usize) -> Self {
         let sum = |what: fn(&GivenUp) -> usize| given_up.iter().map(what).sum::<usize>() as f64;
         let frames = given_up.len().max(1) as f64;
         Lost {
             frames: given_up.iter().filter(|frame| **frame != GivenUp::default()).count(),
-            tiles_percent: 100.0 * sum(|frame| frame.tiles) / tiles.max(1) as f64,
-            cells_percent: 100.0 * sum(|frame| frame.cells) / cells.max(1) as f64,
+            empty: given_up.iter().filter(|frame| frame.tiles == tiles).count(),
+            tiles_percent: 100.0 * sum(|frame| frame.tiles) / (frames * tiles as f64),
+            cells_percent: 100.0 * sum(|frame| frame.cells) / (frames * cells as f64),
             hazards: sum(|frame| frame.hazards) / frames,
             free_percent: sum(|frame| frame.free_permille.into()) / frames / 10.0,
         }
@@ -220,7 +229,7 @@ impl Lost {
 
     fn json(&self) -> Value {
         json!({
-            "frames": self.frames, "tiles_percent": self.tiles_percent, "cells_percent": self.cells_percent,
+            "frames": self.frames, "empty_frames": self.empty, "tiles_percent": self.tiles_percent, "cells_percent": self.cells_percent,
             "hazards": self.hazards, "free_error_percent": self.free_percent,
         })
     }
@@ -228,11 +237,15 @@ impl Lost {
 
 impl std::fmt::Display for Lost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Lost { frames, tiles_percent, cells_percent, hazards, free_percent } = self;
+        let Lost { frames, empty, tiles_percent, cells_percent, hazards, free_percent } = self;
         write!(
             f,
             "given up in {frames} frames: {tiles_percent:.1} % of the tiles left out, {cells_percent:.2} % of the cells changed; a frame, \
              {hazards:.2} hazards and {free_percent:.2} % of the free space read otherwise"
-        )
+        )?;
+        if *empty > 0 {
+            write!(f, "\nno tile of {empty} frames fits: give --max-bytes more, or more and smaller --tiles")?;
+        }
+        Ok(())
     }
 }

@@ -34,7 +34,8 @@ pub struct Settings {
     pub packing: Packing,
     /// Every so many frames one is a key frame, the first one always; at least 1.
     pub key_every: u32,
-    /// Most bytes of a frame: tiles that the task doesn't need much are simplified, and if that isn't enough left out.
+    /// Most bytes of a frame: tiles that the task doesn't need much are simplified, and if that isn't enough left out. Where tiles travel alone, a frame
+    /// of which none fits isn't sent at all.
     pub max_bytes: Option<u32>,
     pub channel: ChannelSpec,
     /// Seed of the channel.
@@ -75,6 +76,8 @@ pub struct Sender {
     scratch: Box<Scratch>,
     sequence: u32,
     capture_us: u64,
+    /// No packet of the last key frame was sent: without one, those behind it can't be read.
+    owes_key: bool,
     buffer: Vec<u8>,
 }
 
@@ -88,6 +91,7 @@ impl Sender {
             scratch: Box::new(Scratch::new()),
             sequence: 0,
             capture_us: 0,
+            owes_key: false,
             buffer: Vec::new(),
         }
     }
@@ -105,14 +109,14 @@ impl Sender {
     /// Sends `map`, captured at `capture_us`; appends what arrives of it, and of packets that waited, to `arrived`.
     ///
     /// # Errors
-    /// [`WireError`] when the map doesn't fit the settings: its grid, its classes, a header in [`Settings::max_bytes`].
+    /// [`WireError`] when the map doesn't fit the settings: its grid, its classes; `Buffer` when [`Settings::max_bytes`] has no room for a header.
     pub fn send(&mut self, map: &ClassMap, capture_us: u64, arrived: &mut Vec<Packet>) -> Result<Sent, WireError> {
         let unknown_class = WireError::Field { field: "cells", reason: "hold a class that the label set doesn't have" };
         let header = Header {
             stream: self.settings.stream,
             sequence: self.sequence,
             capture_us,
-            key: self.sequence.is_multiple_of(self.settings.key_every.max(1)),
+            key: self.owes_key || self.sequence.is_multiple_of(self.settings.key_every.max(1)),
             params: Params {
                 grid: map.grid,
                 tiling: self.settings.tiling,
@@ -124,9 +128,10 @@ impl Sender {
         };
         header.params.validate()?;
         self.buffer.resize(buffer_len(&header), 0);
-        let fitted = match self.settings.max_bytes {
-            Some(most) => Some(self.fit(&header, map, most as usize)?),
-            None => None,
+        let most = self.settings.max_bytes.map(|most| most as usize);
+        let fitted = match most {
+            Some(most) if self.whole(&header, map)? > most => Some(self.fit(&header, map, most)?),
+            _ => None,
         };
         let (map, sent, given_up) = match fitted {
             Some(Fitted { map, sent, given_up }) => (Cow::Owned(map), sent, given_up),
@@ -154,9 +159,20 @@ impl Sender {
                 total
             }
         };
+        self.owes_key = header.key && bytes == 0;
         self.sequence += 1;
         self.capture_us = capture_us;
         Ok(Sent { bytes, given_up })
+    }
+
+    /// Bytes of `map` with nothing given up.
+    fn whole(&mut self, header: &Header, map: &ClassMap) -> Result<usize, WireError> {
+        let tiles = header.params.tiling.tiles();
+        let (scratch, buffer) = (&mut self.scratch, &mut self.buffer);
+        match self.settings.packing {
+            Packing::Frame => emit_frame(header, TileSet::all(tiles), &map.cells, scratch, buffer),
+            Packing::Tile => (0..tiles).map(|index| emit_tile(header, index, &map.cells, scratch, buffer)).sum(),
+        }
     }
 
     /// As much of `map` as fits into `most` bytes.
@@ -171,7 +187,7 @@ impl Sender {
             false => 0,
         };
         if before > most {
-            return Err(WireError::Field { field: "most bytes", reason: "are fewer than a frame's header takes" });
+            return Err(WireError::Buffer { need: before, have: most });
         }
         let alone = tile_start(header);
         let fitted = rate.fit(map, payload == Payload::Map, most, before, |map, index| {
@@ -199,8 +215,10 @@ fn frame_layout(header: &Header, bytes: &[u8]) -> Result<Layout, WireError> {
     let WirePacket::Frame(frame) = WirePacket::parse(bytes, Some(&context))? else {
         return Err(WireError::Kind(0));
     };
-    let tiles = (0..header.params.tiling.tiles()).filter_map(|index| Some((index, frame.tile_range(index)?)));
-    Ok(Layout { slots: tiles.map(|(index, range)| slot(header, index, range.start, range.end)).collect() })
+    // A tile that isn't sent has a slot too, without bytes: the others keep their numbers.
+    let ranges = (0..header.params.tiling.tiles()).map(|index| frame.tile_range(index).unwrap_or(0..0));
+    let slots = ranges.enumerate().map(|(index, range)| slot(header, index, range.start, range.end));
+    Ok(Layout { slots: slots.collect() })
 }
 
 /// First byte behind the header of a tile packet: prefix, key block or check, tile index, present set, checksum.
@@ -329,6 +347,47 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_frame_that_fits_to_the_byte_is_sent_as_it_is() {
+        let map = Street::new(3, Grid::new(128, 96)).frame(0);
+        let send = |max_bytes, packing| {
+            let settings = Settings { max_bytes, packing, ..Settings::default() };
+            Sender::new(settings, &CAMVID12).send(&map, 0, &mut Vec::new()).unwrap()
+        };
+        for packing in [Packing::Frame, Packing::Tile] {
+            let whole = send(None, packing);
+            assert_eq!(send(Some(whole.bytes as u32), packing), whole);
+            let less = send(Some(whole.bytes as u32 - 1), packing);
+            assert!(less.bytes < whole.bytes && less.given_up.cells > 0 && less.given_up.tiles == 0, "{less:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_lost_of_a_frame_without_all_of_its_tiles_is_what_the_radio_says() {
+        for (payload, most) in [(Payload::Map, 150), (Payload::Soft4, 20_000), (Payload::Soft8, 50_000)] {
+            let known = |loss: &str| {
+                let channel = loss.parse().unwrap();
+                let settings = Settings { payload, max_bytes: Some(most), channel, seed: 3, ..Settings::default() };
+                // Tiles that come must hold: `received` takes none that doesn't.
+                received(settings, 12).iter().map(|(_, scene)| u32::from(scene.known_permille())).sum::<u32>()
+            };
+            let (all, some, none) = (known("none"), known("tile-loss=0.5"), known("tile-loss=1"));
+            assert!(all > 0 && none == 0 && (all / 4..3 * all / 4).contains(&some), "{payload:?}: {all} {some} {none}");
+        }
+    }
+
+    #[test]
+    fn a_key_frame_that_is_not_sent_is_made_good() {
+        let settings = Settings { packing: Packing::Tile, max_bytes: Some(36), ..Settings::default() };
+        let mut sender = Sender::new(settings, &CAMVID12);
+        let (grid, mut arrived) = (Grid::new(128, 96), Vec::new());
+        // No tile of the first fits, however simple it becomes; of one class, each takes 36 bytes.
+        let noise = ClassMap { grid, cells: (0..grid.cells()).map(|cell| (cell * cell % 12) as u8).collect() };
+        assert_eq!(sender.send(&noise, 0, &mut arrived).unwrap().bytes, 0);
+        assert!(sender.send(&ClassMap::filled(grid, 3), 100_000, &mut arrived).unwrap().bytes > 0);
+        assert!(arrived.iter().all(|packet| WirePacket::parse(&packet.bytes, None).is_ok()));
     }
 
     #[test]

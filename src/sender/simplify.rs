@@ -47,41 +47,77 @@ impl Simplifier {
         levels.into_iter().map(move |(cells, smoothings)| {
             while smoothed < smoothings {
                 let edits = smoothing(&map);
-                apply(&mut map, &mut tally, &edits, &reading);
+                apply(&mut map, &mut tally, &edits, &reading, HALVINGS);
                 smoothed += 1;
             }
             let edits = self.merging(&map, cells);
-            apply(&mut map, &mut tally, &edits, &reading);
+            apply(&mut map, &mut tally, &edits, &reading, HALVINGS);
             map.clone()
         })
     }
 
-    /// Regions that count for `most` cells or fewer become the class that they share most sides with, of regions that count for more.
+    /// Regions that count for `most` cells or fewer, the smallest first, become part of the one that they share most sides with.
     fn merging(&self, map: &ClassMap, most: usize) -> Vec<Edit> {
         let regions = Regions::of(map);
         let (width, height) = (map.grid.width as usize, map.grid.height as usize);
-        let class = |number: usize| map.cells[regions.cells(number)[0] as usize];
-        let size = |number: usize| regions.cells(number).len() * weight(self.rule.labels().role(class(number)));
-        let mut edits = Vec::new();
-        for number in (0..regions.len()).filter(|&number| size(number) <= most) {
-            let own = (size(number), number);
-            let mut sides = [0u32; 256];
+        let first = |number: usize| map.cells[regions.cells(number)[0] as usize];
+        let size = |number: usize| regions.cells(number).len() * weight(self.rule.labels().role(first(number)));
+        let mut small: Vec<(usize, usize)> =
+            (0..regions.len()).map(|number| (size(number), number)).filter(|&(size, _)| size <= most).collect();
+        small.sort_unstable();
+        // The region that each has become part of, and what it counts for with all that became part of it.
+        let mut into: Vec<usize> = (0..regions.len()).collect();
+        let mut sizes: Vec<usize> = (0..regions.len()).map(size).collect();
+        let mut sides: Vec<(usize, u32)> = Vec::new();
+        for &(_, number) in &small {
+            let own = root(&mut into, number);
+            if sizes[own] > most {
+                continue;
+            }
+            sides.clear();
             for &cell in regions.cells(number) {
-                for other in beside(cell as usize, width, height).map(|beside| regions.at(beside)) {
-                    sides[class(other) as usize] += u32::from((size(other), other) > own);
+                for beside in beside(cell as usize, width, height) {
+                    let other = root(&mut into, regions.at(beside));
+                    match sides.iter_mut().find(|(region, _)| *region == other) {
+                        _ if other == own => {}
+                        Some((_, count)) => *count += 1,
+                        None => sides.push((other, 1)),
+                    }
                 }
             }
-            let (into, &most) = sides.iter().enumerate().rev().max_by_key(|(_, sides)| **sides).unwrap_or((0, &0));
-            if most > 0 {
-                edits.push(regions.cells(number).iter().map(|&cell| (cell, into as u8)).collect());
+            let most_sides =
+                sides.iter().max_by_key(|&&(region, count)| (count, sizes[region], std::cmp::Reverse(region)));
+            if let Some(&(other, _)) = most_sides {
+                (into[own], sizes[other]) = (other, sizes[other] + sizes[own]);
+            }
+        }
+        let mut edits = Vec::new();
+        for &(_, number) in &small {
+            let class = first(root(&mut into, number));
+            if class != first(number) {
+                edits.push(regions.cells(number).iter().map(|&cell| (cell, class)).collect());
             }
         }
         edits
     }
 }
 
+/// The region that `number` is part of by now.
+fn root(into: &mut [usize], number: usize) -> usize {
+    let mut root = number;
+    while into[root] != root {
+        into[root] = into[into[root]];
+        root = into[root];
+    }
+    root
+}
+
+/// How often edits are halved to find those that change the reading: what is left then is given up together, so that a map of specks takes no
+/// longer than another.
+const HALVINGS: u32 = 7;
+
 /// Makes the edits, but for those that would change the reading.
-fn apply(map: &mut ClassMap, tally: &mut Tally<'_>, edits: &[Edit], reading: &Reading) {
+fn apply(map: &mut ClassMap, tally: &mut Tally<'_>, edits: &[Edit], reading: &Reading, halvings: u32) {
     let mut before = Vec::new();
     for &(cell, class) in edits.iter().flatten() {
         let old = std::mem::replace(&mut map.cells[cell as usize], class);
@@ -95,10 +131,10 @@ fn apply(map: &mut ClassMap, tally: &mut Tally<'_>, edits: &[Edit], reading: &Re
         tally.change(cell, map.cells[cell], old);
         map.cells[cell] = old;
     }
-    if edits.len() > 1 {
+    if edits.len() > 1 && halvings > 0 {
         let (some, others) = edits.split_at(edits.len() / 2);
-        apply(map, tally, some, reading);
-        apply(map, tally, others, reading);
+        apply(map, tally, some, reading, halvings - 1);
+        apply(map, tally, others, reading, halvings - 1);
     }
 }
 
@@ -152,6 +188,15 @@ mod tests {
             assert_eq!(count, LEVELS.len());
             assert!(2 * regions < first, "{regions} of {first}");
         }
+    }
+
+    #[test]
+    fn a_checkerboard_becomes_one_class_where_nothing_is_read() {
+        let grid = Grid::new(128, 96);
+        let board = |cell: usize| if cell < grid.cells() / 3 { [0, 5][(cell + cell / 128) % 2] } else { 3 };
+        let map = ClassMap { grid, cells: (0..grid.cells()).map(board).collect() };
+        let last = Simplifier::new(grid, &CAMVID12).levels(&map).last().unwrap();
+        assert!(Regions::of(&last).len() < 4, "{}", Regions::of(&last).len());
     }
 
     #[test]

@@ -109,5 +109,6 @@ fn a_budget_may_be_for_one_network_of_a_bundle() {
         let said = String::from_utf8_lossy(&done.stderr);
         assert_eq!(done.status.code(), Some(code), "{said}");
         assert!(said.contains(told), "{said}");
+        assert!(!out.exists(), "nothing is left of {budgets:?}", budgets = arguments);
     }
 }
