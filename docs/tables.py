@@ -30,6 +30,10 @@ def sampled(args, bundle, *more):
     return {(row["sampler"], row["steps"], row["cache"].split(":")[0]): row for row in rows}
 
 
+def percent(case, row, metric):
+    return 100 * next(one for one in case["rows"] if one["row"] == row)[metric]["value"]
+
+
 def line(*cells):
     print(f"{cells[0]:<80}{cells[1]:<22}{cells[2]:<34}{cells[3]}")
 
@@ -71,8 +75,7 @@ def snr(args):
     print(f"{'channel':<26}{'told, dB off':>16}{'estimated':>16}{'F1 semantic_first':>20}{'F1 hybrid 1':>16}{'mIoU hybrid 1':>16}")
     for told, blind in zip(told, blind):
         off = lambda case: f"{case['snr_error_db']['mean']:.3f}, {case['snr_error_db']['most']:.3f}"
-        of = lambda case, row, metric: 100 * next(one for one in case["rows"] if one["row"] == row)[metric]["value"]
-        both = lambda row, metric: f"{of(told, row, metric):.1f} / {of(blind, row, metric):.1f}"
+        both = lambda row, metric: f"{percent(told, row, metric):.1f} / {percent(blind, row, metric):.1f}"
         print(f"{told['channel']:<26}{off(told):>16}{off(blind):>16}{both('semantic_first', 'f1_head'):>20}{both('hybrid 1', 'f1_head'):>16}{both('hybrid 1', 'miou_all'):>16}")
 
 
@@ -87,9 +90,11 @@ def samplers(args):
     for bundle in (args.bundle, "models/street-float"):
         for sampler, caches in (("ddim", "none,turns,bounded"), ("consistency", "none,bounded")):
             rows = sampled(args, bundle, "--samples", "1", "--samplers", sampler, "--steps", "20", "--caches", caches)
-            for row in (row for row in rows.values() if row["cache"] != "none"):
+            for (_, _, cache), row in rows.items():
+                if cache == "none":
+                    continue
                 saving, agreement = row["steps"] / row["asked"], 100 * row["agreement"]
-                name = f"{row['cache'].split(':')[0]}, {sampler} {row['steps']}, {bundle}: fewer MACs, lost cells as without"
+                name = f"{cache}, {sampler} {row['steps']}, {bundle}: fewer MACs, lost cells as without"
                 line(name, ">= 2.5 x at >= 98 %", f"{saving:.2f} x at {agreement:.2f} %", met(saving >= 2.5 and agreement >= 98))
     depth = next(row for row in evaluated(args, "--depth")["depth"] if (row["mode"], row["channel"]) == ("auto", "all"))
     fewer, agreement = 100 * (1 - depth["steps"][1] / depth["steps"][0]), 100 * depth["agreement"]
@@ -100,7 +105,7 @@ def rate(args):
     print(f"{'most bytes':<12}{'bytes':>8}{'mIoU of the map':>18}{'F1 rule':>10}{'free err':>10}{'F1 semantic_first':>20}{'free err':>10}{'F1 hybrid 1':>14}{'mIoU':>8}")
     for most in RATES:
         [case] = evaluated(args, "--channel", "tile-loss=0", *(["--max-bytes", str(most)] if most else []))["cases"]
-        of = lambda row, metric: 100 * next(one for one in case["rows"] if one["row"] == row)[metric]["value"]
+        of = lambda row, metric: percent(case, row, metric)
         print(f"{most or 'any':<12}{case['mean_bytes']:>8.0f}{of('layout-only', 'miou_all'):>18.1f}{of('layout-only', 'f1_rule'):>10.1f}{of('layout-only', 'free_error_rule'):>10.1f}"
               f"{of('semantic_first', 'f1_head'):>20.1f}{of('semantic_first', 'free_error_head'):>10.1f}{of('hybrid 1', 'f1_head'):>14.1f}{of('hybrid 1', 'miou_all'):>8.1f}")
 

@@ -4,7 +4,7 @@ use crate::engine::EngineError;
 use crate::receiver::{Decision, Depth, Mode, Receiver};
 use crate::scene::rule::Reading;
 use crate::scene::{ClassMap, Decider, LabelSet, NEVER, Rule, Scene, Soft, nearest_fill};
-use crate::wire::soft;
+use crate::wire::{Grid, soft};
 
 /// A row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,11 +143,7 @@ impl Judges {
                 })
             }
             Row::Prior => self.judge_map(fill(scene, |cell| self.prior.cells[cell])),
-            Row::NearestFill => {
-                let mut map = scene.cells().to_vec();
-                let filled = nearest_fill(truth.grid, &mut map, scene.known());
-                self.judge_map(if filled { map } else { self.prior.cells.clone() })
-            }
+            Row::NearestFill => self.judge_nearest(truth.grid, scene.cells().to_vec(), scene.known()),
             Row::Hold => {
                 let held = |cell: usize| match scene.held()[cell] {
                     NEVER => self.prior.cells[cell],
@@ -157,10 +153,9 @@ impl Judges {
             }
             Row::HoldNearest => {
                 let shown = |cell: usize| scene.known()[cell] || scene.held()[cell] != NEVER;
-                let mut map = fill(scene, |cell| scene.held()[cell]);
+                let map = fill(scene, |cell| scene.held()[cell]);
                 let known: Vec<bool> = (0..map.len()).map(shown).collect();
-                let filled = nearest_fill(truth.grid, &mut map, &known);
-                self.judge_map(if filled { map } else { self.prior.cells.clone() })
+                self.judge_nearest(truth.grid, map, &known)
             }
             Row::Argmax => self.judge_map(denoised(scene, Decider::argmax)),
             Row::Fds => self.judge_map(denoised(scene, Decider::fast_denoise)),
@@ -186,6 +181,12 @@ impl Judges {
                 Ok(Judged { map: Some(map), reading, decision, macs, steps, generated })
             }
         }
+    }
+
+    /// A map whose other cells are filled from the nearest known one; the prior where none is known.
+    fn judge_nearest(&mut self, grid: Grid, mut map: Vec<u8>, known: &[bool]) -> Result<Judged, EngineError> {
+        let filled = nearest_fill(grid, &mut map, known);
+        self.judge_map(if filled { map } else { self.prior.cells.clone() })
     }
 
     /// A map through the rule and through the head.

@@ -84,19 +84,19 @@ impl Condition {
             }
         }
         for cell in 0..self.cells {
-            let age = scene.held_age()[cell];
-            self.hold(cell, scene.held()[cell], libm::exp2f(-(age as f32) / 2.0));
+            let (class, age) = (scene.held()[cell], scene.held_age()[cell]);
+            self.hold(cell, (class != NEVER).then(|| (class, libm::exp2f(-(age as f32) / 2.0))));
         }
         self.fill_held(scene);
     }
 
-    /// Cell `cell` of the held scene.
-    fn hold(&mut self, cell: usize, class: u8, freshness: f32) {
-        let is_held = class != NEVER;
-        for (bit, value) in class_bits(class).into_iter().enumerate() {
-            self.held[bit * self.cells + cell] = if is_held { value } else { 0.0 };
+    /// Cell `cell` of the held scene: class and freshness, `None` where nothing is held.
+    fn hold(&mut self, cell: usize, shown: Option<(u8, f32)>) {
+        let (bits, freshness) = shown.map_or(([0.0; BITS], 0.0), |(class, freshness)| (class_bits(class), freshness));
+        for (bit, value) in bits.into_iter().enumerate() {
+            self.held[bit * self.cells + cell] = value;
         }
-        self.age[cell] = if is_held { freshness } else { 0.0 };
+        self.age[cell] = freshness;
     }
 
     /// Where nothing is held, what the nearest cell shows.
@@ -107,7 +107,7 @@ impl Condition {
                 let from = nearest.of(cell);
                 let class = if scene.held()[from] != NEVER { scene.held()[from] } else { scene.cells()[from] };
                 let distance = (nearest.distance2(cell) as f32).sqrt();
-                self.hold(cell, class, -libm::exp2f(-distance / 8.0));
+                self.hold(cell, Some((class, -libm::exp2f(-distance / 8.0))));
             }
         }
         self.nearest = Some(nearest);
@@ -124,7 +124,7 @@ impl Condition {
         self.mask.fill(1.0);
         let is_filled = self.nearest.is_some();
         for (cell, &class) in cells.iter().enumerate() {
-            self.hold(cell, if is_filled { class } else { NEVER }, -1.0);
+            self.hold(cell, is_filled.then_some((class, -1.0)));
         }
     }
 

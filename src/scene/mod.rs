@@ -125,9 +125,7 @@ impl Scene {
             Payload::Soft4 | Payload::Soft8 => read_soft_tile(header, index, tile, &mut self.codes)?,
         }
         let Some(rect) = self.params.tiling.rect(self.params.grid, index) else { return Ok(()) };
-        for y in rect.y..rect.y + rect.height {
-            let row = y as usize * self.params.grid.width as usize;
-            let cells = row + rect.x as usize..row + (rect.x + rect.width) as usize;
+        for cells in rect.rows(self.params.grid) {
             self.known[cells.clone()].fill(true);
             self.confidence[cells].fill(255);
         }

@@ -117,9 +117,7 @@ impl Rate {
                 continue;
             };
             sent.insert(index);
-            for y in rect.y..rect.y + rect.height {
-                let row = y as usize * self.grid.width as usize;
-                let cells = row + rect.x as usize..row + (rect.x + rect.width) as usize;
+            for cells in rect.rows(self.grid) {
                 let (from, to) = (&levels[level].cells[cells.clone()], &mut map.cells[cells.clone()]);
                 given_up.cells += from.iter().zip(&*to).filter(|(a, b)| a != b).count();
                 to.copy_from_slice(from);

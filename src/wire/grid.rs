@@ -1,5 +1,7 @@
 //! The cells of a map, and how a map is cut into tiles that decode alone.
 
+use core::ops::Range;
+
 /// Size of a map in cells. Row-major, `index = y * width + x`, row 0 at the top.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grid {
@@ -62,6 +64,14 @@ pub struct Rect {
 impl Rect {
     pub const fn cells(self) -> usize {
         self.width as usize * self.height as usize
+    }
+
+    /// The cells of each of its rows, in a map of `grid`.
+    pub fn rows(self, grid: Grid) -> impl Iterator<Item = Range<usize>> {
+        (self.y..self.y + self.height).map(move |y| {
+            let start = y as usize * grid.width as usize + self.x as usize;
+            start..start + self.width as usize
+        })
     }
 
     pub const fn is_inside(self, grid: Grid) -> bool {
