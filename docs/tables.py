@@ -4,6 +4,7 @@
     python docs/tables.py snr --maps DIR --only 0001TP                               # the SNR of soft payloads, told and estimated
     python docs/tables.py samplers --maps DIR --only 0001TP                          # the bars of samplers, caches and depth
     python docs/tables.py rate --maps DIR --only 0001TP                              # frames of so many bytes at most
+    python docs/tables.py delta --maps DIR                                           # what changed since the last key frame, for whole frames
 """
 import argparse
 import json
@@ -110,14 +111,28 @@ def rate(args):
               f"{of('semantic_first', 'f1_head'):>20.1f}{of('semantic_first', 'free_error_head'):>10.1f}{of('hybrid 1', 'f1_head'):>14.1f}{of('hybrid 1', 'miou_all'):>8.1f}")
 
 
+def delta(args):
+    print(f"{'channel':<16}{'sent':<12}{'bytes':>8}{'of whole':>10}{'mIoU of the map':>18}{'F1 rule':>10}{'free err':>10}{'F1 semantic_first':>20}{'free err':>10}{'F1 hybrid 1':>14}")
+    channels = ["none", "tile-loss=0.05", "tile-loss=0.1", "tile-loss=0.3"]
+    asked = [word for channel in channels for word in ("--channel", channel)]
+    kinds = {"whole": [], "delta all": ["--delta", "all"], "delta task": ["--delta", "task"]}
+    cases = {name: evaluated(args, *asked, *more)["cases"] for name, more in kinds.items()}
+    for index, channel in enumerate(channels):
+        for name in kinds:
+            case, whole = cases[name][index], cases["whole"][index]
+            of = lambda row, metric: percent(case, row, metric)
+            print(f"{channel:<16}{name:<12}{case['mean_bytes']:>8.0f}{100 * case['mean_bytes'] / whole['mean_bytes']:>8.1f} %{of('layout-only', 'miou_all'):>18.1f}{of('layout-only', 'f1_rule'):>10.1f}"
+                  f"{of('layout-only', 'free_error_rule'):>10.1f}{of('semantic_first', 'f1_head'):>20.1f}{of('semantic_first', 'free_error_head'):>10.1f}{of('hybrid 1', 'f1_head'):>14.1f}")
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("table", choices=["bars", "snr", "samplers", "rate"])
+    p.add_argument("table", choices=["bars", "snr", "samplers", "rate", "delta"])
     p.add_argument("--maps", required=True)
     p.add_argument("--only", default="")
     p.add_argument("--bundle", default="models/street")
     args = p.parse_args()
-    {"bars": bars, "snr": snr, "samplers": samplers, "rate": rate}[args.table](args)
+    {"bars": bars, "snr": snr, "samplers": samplers, "rate": rate, "delta": delta}[args.table](args)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ use crate::engine::{Engine, EngineError};
 use crate::receiver::{Config, Decision, Gate, Pace, Receiver, Refined};
 use crate::report::record::{Decided, Outcome, Record};
 use crate::scene::{Assembly, Dropped, Event, ReceivedFrame, Reception, Scene};
+use crate::wire::KeyRequest;
 use crate::wire::codec::Scratch;
 use std::time::Instant;
 
@@ -47,6 +48,7 @@ pub struct Station {
     scratch: Box<Scratch>,
     deadline_us: Option<u64>,
     drops: Drops,
+    lacks_key: Option<KeyRequest>,
 }
 
 impl Station {
@@ -62,6 +64,7 @@ impl Station {
             scratch: Box::new(Scratch::new()),
             deadline_us: config.deadline_us,
             drops: Drops::default(),
+            lacks_key: None,
         })
     }
 
@@ -71,6 +74,11 @@ impl Station {
 
     pub fn drops(&self) -> Drops {
         self.drops
+    }
+
+    /// What to ask the sender for, once a frame came that leans on a key frame which isn't there, or on a tile of it. Asked once, it is `None` until the next one.
+    pub fn key_request(&mut self) -> Option<KeyRequest> {
+        self.lacks_key.take()
     }
 
     /// The stream's end marker has come.
@@ -166,20 +174,14 @@ impl Station {
                 self.scene.insert(current.unwrap_or_else(|| Scene::new(header.params)))
             }
         };
-        scene.begin(header);
-        let mut missing = 0;
-        for (index, tile) in frame.tiles.iter().enumerate() {
-            let Some(tile) = tile else {
-                missing += 1;
-                continue;
-            };
-            if let Err(error) = scene.put_tile(header, index, tile, &mut self.scratch) {
-                log::debug!("frame {}: tile {index}: {error}", header.sequence);
-                self.drops.damaged_tiles += 1;
-                missing += 1;
-            }
+        let drops = &mut self.drops;
+        let missing = scene.take(frame, &mut self.scratch, |index, error| {
+            log::debug!("frame {}: tile {index}: {error}", header.sequence);
+            drops.damaged_tiles += 1;
+        });
+        if scene.lacks_key() && !frame.late {
+            self.lacks_key = Some(KeyRequest { stream: header.stream, sequence: header.sequence });
         }
-        scene.finish(frame.snr_cdb);
         record.blind_snr_cdb = scene.blind_snr_cdb();
         record.timing.decode_us = elapsed_us(arrival);
 
@@ -191,7 +193,7 @@ impl Station {
         let conclusion = self.receiver.conclude(scene, &provisional, header.sequence, elapsed)?;
         record.timing.decision_us = elapsed_us(arrival);
         record.known_permille = scene.known_permille();
-        record.tiles_missing = missing;
+        record.tiles_missing = missing as u16;
         record.mode = conclusion.mode;
         record.gate = conclusion.gate.name();
         record.steps = conclusion.steps;

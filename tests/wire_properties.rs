@@ -7,8 +7,8 @@ use proptest::sample::Index;
 use semrx::scene::{Assembly, Event, Reception};
 use semrx::wire::codec::Scratch;
 use semrx::wire::{
-    ClassSet, Context, End, Grid, Header, Packet, Params, Payload, TileSet, Tiling, buffer_len, emit_end, emit_frame,
-    emit_tile, read_map_tile, read_soft_tile, soft,
+    ClassSet, Context, End, Grid, Header, Packet, Params, Payload, TileSet, Tiling, buffer_len, emit_delta, emit_end,
+    emit_frame, emit_tile, read_changes, read_map_tile, read_soft_tile, soft,
 };
 
 /// A frame as its sender has it.
@@ -94,7 +94,8 @@ fn sent() -> impl Strategy<Value = Sent> {
                 std::iter::repeat_n(classes[class.index(classes.len())], length)
             });
             let cells = painted.take(params.grid.cells()).collect();
-            Sent { header: Header { stream, sequence, capture_us, key, params, present }, cells, held }
+            let header = Header { stream, sequence, capture_us, key, reference: None, params, present };
+            Sent { header, cells, held }
         },
     )
 }
@@ -180,7 +181,7 @@ fn only_what_was_sent(bytes: &[u8], context: &Context, one: &Sent, other: &Sent)
             (frame.header, tiles)
         }
         Ok(Packet::Tile(tile)) => (tile.header, vec![(tile.index, tile.tile.to_vec())]),
-        Ok(Packet::End(_)) | Err(_) => return Ok(()),
+        Ok(Packet::End(_) | Packet::Request(_)) | Err(_) => return Ok(()),
     };
     let sender = if header == one.header { one } else { other };
     prop_assert_eq!(header, sender.header);
@@ -217,6 +218,44 @@ proptest! {
         let Ok(Packet::Tile(tile)) = Packet::parse(&bytes, context.as_ref()) else { panic!() };
         prop_assert_eq!((tile.header, tile.index), (sent.header, index));
         assert_tile(&sent, index, &read_tile(&tile.header, index, tile.tile).unwrap())?;
+    }
+
+    /// A delta frame says what was sent; damaged, it says that or nothing.
+    #[test]
+    fn a_delta_frame_says_what_changed(
+        mut sent in sent(),
+        (by, back) in any::<(Index, u8)>(),
+        damages in vec(damage(), 1..4),
+    ) {
+        let Sent { header, cells, held } = &mut sent;
+        (header.key, header.params.payload) = (false, Payload::Map);
+        header.sequence = header.sequence.max(256);
+        header.reference = Some(header.sequence - back.max(1) as u32);
+        // The same scene a little further on, with a class that this frame may not have.
+        let mut key_cells = cells.clone();
+        key_cells.rotate_left(by.index(cells.len().min(4)));
+        key_cells[0] = header.params.classes - 1;
+        let mut bytes = vec![0; buffer_len(header)];
+        let Some(len) = emit_delta(header, *held, cells, &key_cells, &mut bytes).unwrap() else { return Ok(()) };
+        bytes.truncate(len);
+        let (context, spare) = (header.context(), bytes.clone());
+        let read = |bytes: &[u8]| {
+            let Ok(Packet::Frame(frame)) = Packet::parse(bytes, Some(&context)) else { return None };
+            let mut cells = vec![255; key_cells.len()];
+            if !frame.sent.is_empty() {
+                read_changes(&frame.header, frame.sent, frame.changes()?, &key_cells, &mut cells).ok()?;
+            }
+            Some((frame.header, frame.sent, cells))
+        };
+        let (read_header, changed, cells) = read(&bytes).unwrap();
+        prop_assert_eq!((read_header, changed), (sent.header, sent.held));
+        for index in (0..sent.tiles()).filter(|&index| changed.contains(index)) {
+            prop_assert!(sent.holds(index, &cells));
+        }
+        damages.iter().for_each(|damage| damage.apply(&mut bytes, &spare));
+        if let Some((damaged_header, _, damaged_cells)) = read(&bytes) {
+            prop_assert_eq!((damaged_header, damaged_cells), (sent.header, cells));
+        }
     }
 
     /// The low half of the clock is enough, half an hour around the last frame.
@@ -389,8 +428,15 @@ fn journey() -> impl Strategy<Value = Journey> {
             let mut arrivals = Vec::new();
             let mut next = 0;
             for (gap, key, whole, fates) in frames {
-                let header =
-                    Header { stream: 9, sequence: next + gap - 1, capture_us: 0, key, params, present: ClassSet(1) };
+                let header = Header {
+                    stream: 9,
+                    sequence: next + gap - 1,
+                    capture_us: 0,
+                    key,
+                    reference: None,
+                    params,
+                    present: ClassSet(1),
+                };
                 next += gap;
                 let sent = Sent { header, cells: vec![0; 8], held: TileSet::all(4) };
                 let packets = if whole { vec![sent.frame()] } else { (0..4).map(|index| sent.tile(index)).collect() };

@@ -8,8 +8,8 @@ use semrx::link::srx::{SrxReader, SrxWriter};
 use semrx::link::{Erasures, Interrupt, LinkInfo, Packet as LinkPacket, Sink, Source};
 use semrx::wire::codec::Scratch;
 use semrx::wire::{
-    ClassSet, End, Grid, Header, Packet, Params, Payload, TileSet, Tiling, WireError, buffer_len, emit_end, emit_frame,
-    emit_tile, read_map_tile, read_soft_tile,
+    ClassSet, End, Grid, Header, KeyRequest, Packet, Params, Payload, TileSet, Tiling, WireError, buffer_len,
+    emit_delta, emit_end, emit_frame, emit_request, emit_tile, read_changes, read_map_tile, read_soft_tile,
 };
 
 /// 8x4 cells in one row of two tiles, camvid12: road with a car on it.
@@ -23,6 +23,12 @@ const MAP_CELLS: [u8; 32] = [
     3, 3, 3, 3, 3, 3, 3, 3, //
 ];
 
+/// The same, 100 ms later and the car a column further left, as what changed. Its tile hangs on `models/priors/changes.bin`.
+const DELTA_FRAME: &str = "
+    d5 14 01 00 01 00 00 00 a0 78 07 2a af 3a 01 08 01 02 02 b9 33 68 81 f4 60 ec f2 8d 8a 08
+    01 ae d9";
+/// A receiver of stream 1 lacks what frame 300 leans on.
+const REQUEST: &str = "d5 15 01 00 2c 01 00 00 00 00 00 00 67 85 9b 3a";
 /// The frame after it, 100 ms later, not key: road and nothing else.
 const NEXT_FRAME: &str = "
     d5 10 01 00 01 00 00 00 a0 78 07 2a af 3a 08 00 00 00 44 5b 37 5d ae 15 69 46 e6 c3 57 b2
@@ -72,6 +78,7 @@ fn map_header() -> Header {
         sequence: 0,
         capture_us: 5_000_000_000,
         key: true,
+        reference: None,
         params: params(),
         present: ClassSet::of(&MAP_CELLS).unwrap(),
     }
@@ -169,6 +176,55 @@ fn a_tile_alone() {
     for row in cells.chunks(8) {
         assert_eq!(row, [255, 255, 255, 255, 3, 3, 3, 3]);
     }
+}
+
+#[test]
+fn a_delta_frame() {
+    let mut cells = MAP_CELLS;
+    // The car is a column further left.
+    for row in [1, 2] {
+        (cells[8 * row + 4], cells[8 * row + 6]) = (8, 3);
+    }
+    let header = Header { present: map_header().present, reference: Some(0), ..next_header() };
+    let mut changed = TileSet::default();
+    changed.insert(1);
+    let mut bytes = vec![0; buffer_len(&header)];
+    let len = emit_delta(&header, changed, &cells, &MAP_CELLS, &mut bytes).unwrap().unwrap();
+    same(&bytes[..len], DELTA_FRAME);
+    let (bytes, context) = (hex(DELTA_FRAME), map_header().context());
+    let Ok(Packet::Frame(frame)) = Packet::parse(&bytes, Some(&context)) else { panic!() };
+    assert_eq!((frame.header, frame.sent, frame.tile(0), frame.tile(1)), (header, changed, None, None));
+    let mut read = MAP_CELLS;
+    read_changes(&header, changed, frame.changes().unwrap(), &MAP_CELLS, &mut read).unwrap();
+    assert_eq!(read, cells);
+    let elsewhere = Header { reference: None, ..header };
+    let refused = read_changes(&elsewhere, changed, frame.changes().unwrap(), &MAP_CELLS, &mut read);
+    assert_eq!(refused, Err(WireError::TileChecksum));
+    // One damaged bit of the reference is mended; a frame can't lean on itself, nor one before the stream's start.
+    let mut damaged = bytes.clone();
+    damaged[14] ^= 4;
+    let Ok(Packet::Frame(frame)) = Packet::parse(&damaged, Some(&context)) else { panic!() };
+    assert!(frame.repaired && frame.header == header);
+    for (reference, key) in [(Some(1), false), (Some(2), false), (Some(0), true)] {
+        let wrong = Header { reference, key, ..header };
+        let refused = emit_delta(&wrong, changed, &cells, &MAP_CELLS, &mut [0; 400]);
+        assert!(matches!(refused, Err(WireError::Field { field: "reference", .. })), "{refused:?}");
+    }
+    for back in [0, 2] {
+        let mut wrong = bytes.clone();
+        wrong[14] = back;
+        let check = crc32c(wrong[..19].iter().copied());
+        wrong[19..23].copy_from_slice(&check.to_le_bytes());
+        let refused = Packet::parse(&wrong, Some(&context));
+        assert!(matches!(refused, Err(WireError::Field { field: "reference", .. })), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_wish_for_a_key_frame() {
+    let request = KeyRequest { stream: 1, sequence: 300 };
+    same(&emit_request(request), REQUEST);
+    assert_eq!(Packet::parse(&hex(REQUEST), None), Ok(Packet::Request(request)));
 }
 
 #[test]

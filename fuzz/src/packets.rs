@@ -13,7 +13,9 @@ use seal::Sealer;
 use semrx::link::srx::{MAGIC, SrxReader};
 use semrx::link::{Interrupt, Source};
 use semrx::scene::{Assembly, Event, ReceivedFrame, Reception, Scene};
-use semrx::wire::codec::{Prior, Scratch, decode_tile, encode_tile, max_len};
+use semrx::wire::codec::{
+    Prior, Scratch, decode_changes, decode_tile, encode_changes, encode_tile, max_len,
+};
 use semrx::wire::{ClassSet, Grid, Rect};
 
 /// Larger frames (classes times cells) are left alone: they cost time and say nothing that small ones don't.
@@ -77,16 +79,12 @@ impl Receiver {
         }
         let scene = self.scene.take().filter(|scene| *scene.params() == header.params && !frame.late);
         let mut scene = scene.unwrap_or_else(|| Scene::new(header.params));
-        scene.begin(header);
-        for (index, tile) in frame.tiles.iter().enumerate() {
-            if let Some(tile) = tile {
-                // A refused tile stays unknown.
-                let _ = scene.put_tile(header, index, tile, &mut self.scratch);
-            }
-        }
-        scene.finish(frame.snr_cdb);
+        // A refused tile stays unknown.
+        scene.take(frame, &mut self.scratch, |_, _| ());
         let seen = scene.cells().iter().zip(scene.known()).filter(|(_, known)| **known);
-        assert!(seen.into_iter().all(|(&class, _)| header.present.contains(class)));
+        // Of a delta frame's classes, some may be the key frame's alone.
+        let is_said = |class| header.present.contains(class) || header.reference.is_some() && class < header.params.classes;
+        assert!(seen.into_iter().all(|(&class, _)| is_said(class)));
         assert!(scene.known_permille() <= 1000);
         self.scene = Some(scene);
     }
@@ -110,4 +108,13 @@ fn recode(data: &[u8]) {
     let mut again = vec![255; grid.cells()];
     decode_tile(&out[..len], grid, rect, present, prior, &mut scratch, &mut again).expect("its own bytes decode");
     assert_eq!(cells, again);
+    // The same bytes as changes of that map.
+    let rects = || [rect].into_iter();
+    decode_changes(bytes, &cells, grid, rects(), present, &mut again).expect("any bytes decode");
+    assert!(again.iter().all(|&class| present.contains(class)));
+    if let Some(len) = encode_changes(&again, &cells, grid, rects(), present, &mut out).expect("classes that are present") {
+        let mut back = vec![255; grid.cells()];
+        decode_changes(&out[..len], &cells, grid, rects(), present, &mut back).expect("its own bytes decode");
+        assert_eq!(again, back);
+    }
 }

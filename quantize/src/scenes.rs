@@ -99,7 +99,7 @@ impl Samples {
         let (mut held, mut drawn, mut missing, mut failed) = (Vec::new(), 0, None, None);
         for (number, (payload, channel)) in CHANNELS.iter().enumerate() {
             let channel = channel.parse().map_err(|error| QuantizeError::calibration(folder, error))?;
-            let case = Case { payload: *payload, channel, blind: false, max_bytes: None };
+            let case = Case { payload: *payload, channel, blind: false, max_bytes: None, delta: None };
             // So many maps of this channel, as evenly as whole numbers go.
             let share = (draw.samples + CHANNELS.len() - 1 - number) / CHANNELS.len();
             let mut taken = 0;

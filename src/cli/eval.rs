@@ -17,6 +17,7 @@ use semrx::report::metrics::HazardCounts;
 use semrx::report::record::PAIR_NAMES;
 use semrx::sampler::MAX_LEVELS;
 use semrx::scene::ClassMap;
+use semrx::sender::Delta;
 use semrx::wire::Payload;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -55,6 +56,9 @@ pub struct Options {
     /// Send frames of so many bytes at most, as semrx send --max-bytes does: maps are simplified, tiles left out
     #[arg(long, value_name = "N")]
     max_bytes: Option<u32>,
+    /// Send maps as changes since key frames, as semrx send --delta does; a key frame that is lacked is asked for at once
+    #[arg(long, value_name = "WHICH")]
+    delta: Option<Delta>,
     /// The radio tells no SNR: that of soft payloads is estimated from their codes
     #[arg(long)]
     blind_snr: bool,
@@ -143,7 +147,7 @@ pub fn run(options: &Options) -> Done {
         .into_iter()
         .map(|channel| {
             let payload = if channel.sigma.is_some() { Payload::Soft8 } else { Payload::Map };
-            Case { payload, channel, blind: options.blind_snr, max_bytes: options.max_bytes }
+            Case { payload, channel, blind: options.blind_snr, max_bytes: options.max_bytes, delta: options.delta }
         })
         .collect();
 

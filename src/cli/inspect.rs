@@ -13,7 +13,7 @@ use semrx::link::srx::{self, SrxReader};
 use semrx::link::{Interrupt, Packet as LinkPacket, Source};
 use semrx::scene::LabelSet;
 use semrx::wire::header::SYNC;
-use semrx::wire::{Header, Packet};
+use semrx::wire::{Header, KeyRequest, Packet};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -183,8 +183,13 @@ fn packet(path: &Path) -> Result<Value, Failure> {
         Packet::Frame(frame) => header_words(&frame.header, &whole, None),
         Packet::Tile(tile) => header_words(&tile.header, &whole, Some(tile.index)),
         Packet::End(end) => json!({"stream": end.stream, "end": format!("the stream had {} frames", end.frames)}),
+        Packet::Request(request) => json!({"stream": request.stream, "request": request_words(request)}),
     };
     Ok(json!({"packet": path.display().to_string(), "contents": words}))
+}
+
+fn request_words(request: KeyRequest) -> String {
+    format!("frame {} leans on a key frame that did not arrive", request.sequence)
 }
 
 /// A capture's frames are described up to this many.
@@ -195,7 +200,7 @@ fn capture(path: &Path) -> Result<Value, Failure> {
     let name = path.display().to_string();
     let mut reader = SrxReader::new(BufReader::new(file), name.clone(), Interrupt::default());
     let mut context = None;
-    let (mut frames, mut tiles, mut keys, mut refused, mut ends) = (0u64, 0u64, 0u64, 0u64, 0u64);
+    let (mut frames, mut tiles, mut keys, mut deltas, mut refused, mut ends) = (0u64, 0u64, 0u64, 0u64, 0u64, 0u64);
     let mut shown = Vec::new();
     let mut streams = std::collections::BTreeSet::new();
     let mut damage = None;
@@ -212,6 +217,7 @@ fn capture(path: &Path) -> Result<Value, Failure> {
             Ok(Packet::Frame(frame)) => {
                 frames += 1;
                 keys += u64::from(frame.header.key);
+                deltas += u64::from(frame.header.reference.is_some());
                 streams.insert(frame.header.stream);
                 context = Some(frame.header.context());
                 if shown.len() < SHOWN {
@@ -231,6 +237,7 @@ fn capture(path: &Path) -> Result<Value, Failure> {
                 ends += 1;
                 shown.push(json!({"end": format!("the stream had {} frames", end.frames)}));
             }
+            Ok(Packet::Request(request)) => shown.push(json!({"request": request_words(request)})),
             Err(error) => {
                 refused += 1;
                 shown.push(json!({"refused": error.to_string(), "bytes": packet.bytes.len()}));
@@ -246,6 +253,7 @@ fn capture(path: &Path) -> Result<Value, Failure> {
         "frame_packets": frames,
         "tile_packets": tiles,
         "key_packets": keys,
+        "delta_packets": deltas,
         "end_markers": ends,
         "refused_packets": refused,
         "damaged_stretches": counters.malformed,

@@ -9,11 +9,12 @@ use super::{Done, bundles};
 use clap::{Args, ValueEnum};
 use semrx::board::Profile;
 use semrx::bundle::Bundle;
-use semrx::link::{Address, SourceOptions, envelope, srx};
+use semrx::link::{Address, Packet, SourceOptions, envelope, srx};
 use semrx::receiver::{Config, Depth, Mode, Pace, SamplerKind};
 use semrx::sampler::Cache;
 use semrx::scene::{Dropped, Reception};
 use semrx::station::{Drops, Published, Station};
+use semrx::wire::emit_request;
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -167,7 +168,7 @@ pub fn run(options: &Options) -> Done {
         };
         *trouble.borrow_mut() = done.err();
     };
-    let mut ending = Ok(());
+    let (mut ending, mut asked) = (Ok(()), 0u64);
     loop {
         let packet = match source.next() {
             Ok(Some(packet)) => packet,
@@ -184,6 +185,10 @@ pub fn run(options: &Options) -> Done {
         };
         let erased = |tile: usize| u8::try_from(tile).is_ok_and(|tile| packet.info.erased.contains(tile));
         station.push(&packet.bytes, reception, erased, &mut publish)?;
+        if let Some(request) = station.key_request() {
+            source.reply(&Packet::new(emit_request(request).to_vec()));
+            asked += 1;
+        }
         if trouble.borrow().is_some() || live && station.complete() {
             break;
         }
@@ -200,7 +205,7 @@ pub fn run(options: &Options) -> Done {
         return Err(failure);
     }
     if summary.frames() > 0 {
-        let text = conclude(&summary, drops, damaged_packets, oversized, ended, options.json);
+        let text = conclude(&summary, drops, asked, damaged_packets, oversized, ended, options.json);
         printer.print(text.as_bytes())?;
     }
     let refused = |why: &str| Err(Failure::refused(format!("{}: {why}", options.from)));
@@ -267,7 +272,16 @@ fn plan(station: &mut Station, bundle: &Bundle, options: &Options) -> Done {
 /// How long a socket is listened to behind the end marker, while frames are missing.
 const LINGER: Duration = Duration::from_millis(500);
 
-fn conclude(summary: &Summary, drops: Drops, damaged_packets: u64, oversized: u64, ended: bool, json: bool) -> String {
+/// `asked`: frames that lean on a key frame, or on a tile of it, that isn't there.
+fn conclude(
+    summary: &Summary,
+    drops: Drops,
+    asked: u64,
+    damaged_packets: u64,
+    oversized: u64,
+    ended: bool,
+    json: bool,
+) -> String {
     if json {
         let drops = serde_json::json!({
             "refused": drops.refused, "duplicate": drops.duplicate, "stale": drops.stale, "other_stream": drops.other_stream,
@@ -275,13 +289,14 @@ fn conclude(summary: &Summary, drops: Drops, damaged_packets: u64, oversized: u6
             "malformed": damaged_packets, "oversized": oversized,
         });
         let (modes, failed) = (summary.json(), summary.failed());
-        serde_json::json!({"summary": {"modes": modes, "failed": failed, "drops": drops, "end_marker": ended}})
+        serde_json::json!({"summary": {"modes": modes, "failed": failed, "lacked_key": asked, "drops": drops, "end_marker": ended}})
             .to_string()
             + "\n"
     } else {
         let mut text = format!("{}\n\n{}", lines::LEGEND, summary.table());
         let counts = [
             (summary.failed(), "refinements failed: those frames were decided on what arrived"),
+            (asked, "frames lean on a key frame, or on a tile of it, that didn't arrive"),
             (drops.refused, "packets whose header can't be read, or that lean on a key frame not heard"),
             (drops.duplicate, "duplicates"),
             (drops.stale, "packets too late for their frame"),

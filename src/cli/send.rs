@@ -8,8 +8,8 @@ use indicatif::ProgressBar;
 use semrx::link::{Address, ChannelSpec, Sink};
 use semrx::maps;
 use semrx::scene::{LABEL_SETS, LabelSet};
-use semrx::sender::{GivenUp, Packing, Sender, Settings};
-use semrx::wire::{Grid, Params, Payload, Tiling, WireError};
+use semrx::sender::{Delta, Form, GivenUp, Packing, Sender, Sent, Settings};
+use semrx::wire::{Grid, Packet as WirePacket, Params, Payload, Tiling, WireError};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -33,12 +33,17 @@ reads the same hazards and free space; tiles that the corridor ahead needs least
 the receiver knows nothing of it; with --packet tile, a frame of which no tile fits is lost. Soft payloads are not simplified: their tiles are
 left out.
 
+With --delta, frames that are not key say what changed since the key frame before them: all of it, or as much as the rule needs to read the same
+hazards and free space; scenery then stays as the key frame had it. A lost delta frame costs nothing but itself; while a key frame or a tile of it is
+missing, the cells that lean on it are unknown. Over UDP the receiver asks for another key frame then.
+
 A soft frame is large: over UDP it needs --packet tile --tiles 16x16 --payload soft4, and few classes.
 
 Examples:
   semrx send --maps maps/ --to drive.srx --channel tile-loss=0.3,burst=4
   semrx send --maps maps/ --to drive.srx --payload soft8 --channel snr=3
   semrx send --maps maps/ --to drive.srx --max-bytes 200
+  semrx send --maps maps/ --to drive.srx --delta task
   semrx send --maps maps/ --to udp://127.0.0.1:9000 --packet tile")]
 pub struct Options {
     /// Folder of index PNGs
@@ -71,6 +76,10 @@ pub struct Options {
     /// Frames from one key frame to the next
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     key_every: u32,
+    /// Send changes since the last key frame in place of whole maps, where they are shorter: all, or those that the task needs. Of --payload map in
+    /// --packet frame
+    #[arg(long, value_name = "WHICH")]
+    delta: Option<Delta>,
     /// Most bytes of a frame, all its packets together
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_bytes: Option<u32>,
@@ -109,6 +118,9 @@ pub fn run(options: &Options) -> Done {
     if !(0.001..=1000.0).contains(&options.fps) {
         return Err(Failure::usage("--fps should be 0.001 to 1000"));
     }
+    if options.delta.is_some() && (options.payload != Payload::Map || matches!(options.packet, Packet::Tile)) {
+        return Err(Failure::usage("--delta is for maps in whole frames: give --payload map and --packet frame"));
+    }
     let params = Params {
         grid: options.grid,
         tiling: options.tiles,
@@ -133,6 +145,7 @@ pub fn run(options: &Options) -> Done {
             Packet::Tile => Packing::Tile,
         },
         key_every: options.key_every,
+        delta: options.delta,
         max_bytes: options.max_bytes,
         channel: options.channel.clone(),
         seed: options.seed,
@@ -142,8 +155,8 @@ pub fn run(options: &Options) -> Done {
     let mut sink: Option<Box<dyn Sink + Send>> = None;
     let live = matches!(options.to, Address::Udp { .. });
     let period = Duration::from_secs_f64(1.0 / options.fps);
-    let (start, mut bytes, mut packets) = (Instant::now(), 0u64, 0u64);
-    let mut given_up = Vec::new();
+    let (start, mut packets) = (Instant::now(), 0u64);
+    let mut frames: Vec<Sent> = Vec::new();
     let progress = ProgressBar::new(files.len() as u64);
     let mut arrived = Vec::new();
     for (index, file) in files.iter().enumerate() {
@@ -152,16 +165,19 @@ pub fn run(options: &Options) -> Done {
         if live {
             std::thread::sleep((start + period * index as u32).saturating_duration_since(Instant::now()));
         }
+        while let Some(packet) = sink.as_mut().and_then(|sink| sink.heard()) {
+            if let Ok(WirePacket::Request(request)) = WirePacket::parse(&packet.bytes, None) {
+                sender.ask_key(request);
+            }
+        }
         let capture_us = (index as f64 / options.fps * 1e6).round() as u64;
         let sent = sender.send(&map, capture_us, &mut arrived);
-        let sent = sent.map_err(|error| match (error, options.max_bytes) {
+        frames.push(sent.map_err(|error| match (error, options.max_bytes) {
             (WireError::Buffer { need, have }, Some(most)) if have == most as usize => {
                 Failure::usage(format!("--max-bytes {most}: the header of a frame alone takes {need}"))
             }
             (error, _) => Failure::refused(format!("{}: {error}", file.display())),
-        })?;
-        bytes += sent.bytes as u64;
-        given_up.push(sent.given_up);
+        })?);
         if index + 1 == files.len() {
             sender.end(&mut arrived);
         }
@@ -179,23 +195,73 @@ pub fn run(options: &Options) -> Done {
         sink.finish()?;
     }
     progress.finish_and_clear();
-    let frames = files.len();
-    let mean = bytes as f64 / frames as f64;
-    let lost = options.max_bytes.map(|_| Lost::of(&given_up, options.tiles.tiles(), options.grid.cells()));
+    let bytes: usize = frames.iter().map(|sent| sent.bytes).sum();
+    let (count, mean) = (frames.len(), bytes as f64 / frames.len() as f64);
+    let lost = options.max_bytes.map(|_| Lost::of(&frames, options.tiles.tiles(), options.grid.cells()));
+    let forms = options.delta.map(|_| Forms::of(&frames, options.grid.cells()));
     if options.json {
-        let mut sums = json!({"frames": frames, "packets": packets, "bytes": bytes, "mean_bytes": mean});
+        let mut sums = json!({"frames": count, "packets": packets, "bytes": bytes, "mean_bytes": mean});
         if let Some(lost) = &lost {
             sums["given_up"] = lost.json();
+        }
+        if let Some(forms) = &forms {
+            sums["forms"] = forms.json();
         }
         tell(&sums.to_string());
     } else {
         let lost = lost.map(|lost| format!("\n{lost}")).unwrap_or_default();
+        let forms = forms.map(|forms| format!("\n{forms}")).unwrap_or_default();
         tell(&format!(
-            "sent {frames} frames, {mean:.0} bytes a frame; {packets} packets left the channel for {}{lost}",
+            "sent {count} frames, {mean:.0} bytes a frame; {packets} packets left the channel for {}{forms}{lost}",
             options.to
         ));
     }
     Ok(())
+}
+
+/// What `--delta` came to, over all frames.
+struct Forms {
+    /// How many frames of each form, and their mean bytes.
+    key: (usize, f64),
+    plain: (usize, f64),
+    delta: (usize, f64),
+    /// Of all cells.
+    stale_percent: f64,
+}
+
+impl Forms {
+    /// `cells` are those of a frame.
+    fn of(frames: &[Sent], cells: usize) -> Self {
+        let count = |form| {
+            let bytes: Vec<usize> = frames.iter().filter(|sent| sent.form == form).map(|sent| sent.bytes).collect();
+            (bytes.len(), bytes.iter().sum::<usize>() as f64 / bytes.len().max(1) as f64)
+        };
+        let stale: usize = frames.iter().map(|sent| sent.stale_cells).sum();
+        Forms {
+            key: count(Form::Key),
+            plain: count(Form::Plain),
+            delta: count(Form::Delta),
+            stale_percent: 100.0 * stale as f64 / (frames.len().max(1) * cells) as f64,
+        }
+    }
+
+    fn json(&self) -> Value {
+        let form = |(frames, mean_bytes): (usize, f64)| json!({"frames": frames, "mean_bytes": mean_bytes});
+        json!({
+            "key": form(self.key), "plain": form(self.plain), "delta": form(self.delta), "stale_cells_percent": self.stale_percent,
+        })
+    }
+}
+
+impl std::fmt::Display for Forms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Forms { key, plain, delta, stale_percent } = self;
+        write!(f, "{} key frames of {:.0} bytes, {} delta frames of {:.0}", key.0, key.1, delta.0, delta.1)?;
+        if plain.0 > 0 {
+            write!(f, ", {} whole ones of {:.0}, where changes were longer", plain.0, plain.1)?;
+        }
+        write!(f, "; {stale_percent:.1} % of the cells changed and were left as the key frame had them")
+    }
 }
 
 /// What `--max-bytes` cost, over all frames.
@@ -214,12 +280,13 @@ struct Lost {
 
 impl Lost {
     /// `tiles` and `cells` are those of a frame.
-    fn of(given_up: &[GivenUp], tiles: usize, cells: usize) -> Self {
-        let sum = |what: fn(&GivenUp) -> usize| given_up.iter().map(what).sum::<usize>() as f64;
-        let frames = given_up.len().max(1) as f64;
+    fn of(sent: &[Sent], tiles: usize, cells: usize) -> Self {
+        let given_up = || sent.iter().map(|sent| &sent.given_up);
+        let sum = |what: fn(&GivenUp) -> usize| given_up().map(what).sum::<usize>() as f64;
+        let frames = sent.len().max(1) as f64;
         Lost {
-            frames: given_up.iter().filter(|frame| **frame != GivenUp::default()).count(),
-            empty: given_up.iter().filter(|frame| frame.tiles == tiles).count(),
+            frames: given_up().filter(|frame| **frame != GivenUp::default()).count(),
+            empty: given_up().filter(|frame| frame.tiles == tiles).count(),
             tiles_percent: 100.0 * sum(|frame| frame.tiles) / (frames * tiles as f64),
             cells_percent: 100.0 * sum(|frame| frame.cells) / (frames * cells as f64),
             hazards: sum(|frame| frame.hazards) / frames,

@@ -17,10 +17,10 @@ use crate::link::{ChannelSpec, Packet, srx};
 use crate::receiver::{Config, Receiver};
 use crate::report::metrics::Confusion;
 use crate::scene::rule::{COLUMNS, HazardSet};
-use crate::scene::{Assembly, ClassMap, Event, LabelSet, ReceivedFrame, Reception, Rule, Scene};
-use crate::sender::{Sender, Settings};
+use crate::scene::{Assembly, ClassMap, Event, LabelSet, Reception, Rule, Scene};
+use crate::sender::{Delta, Sender, Settings};
 use crate::wire::codec::Scratch;
-use crate::wire::{Payload, WireError};
+use crate::wire::{Header, KeyRequest, Payload, WireError};
 use rows::{Judged, Judges};
 use std::fmt;
 
@@ -33,6 +33,8 @@ pub struct Case {
     pub blind: bool,
     /// [`Settings::max_bytes`].
     pub max_bytes: Option<u32>,
+    /// [`Settings::delta`]. The receiver's wish for a key frame reaches the sender before its next frame, whatever the channel.
+    pub delta: Option<Delta>,
 }
 
 /// Sizes of the errors of an SNR, in dB.
@@ -193,6 +195,7 @@ pub fn receive(
         seed,
         key_every: 10,
         max_bytes: case.max_bytes,
+        delta: case.delta,
         ..Settings::default()
     };
     let mut sender = Sender::new(settings, labels);
@@ -216,9 +219,14 @@ pub fn receive(
             while let Some(event) = assembly.event() {
                 let Event::Frame(frame) = event else { continue };
                 let scene = scene.get_or_insert_with(|| Scene::new(frame.header.params));
-                show(scene, &frame, &mut scratch);
+                // A tile that is damaged stays unknown, which is what is being evaluated.
+                scene.take(&frame, &mut scratch, |_, _| ());
                 snrs_cdb.extend(scene.snr_cdb().filter(|_| case.payload != Payload::Map));
-                each(scene, &maps[frame.header.sequence as usize], frame.header.sequence)?;
+                let Header { stream, sequence, .. } = frame.header;
+                if scene.lacks_key() {
+                    sender.ask_key(KeyRequest { stream, sequence });
+                }
+                each(scene, &maps[sequence as usize], sequence)?;
                 frames += 1;
             }
         }
@@ -230,15 +238,6 @@ pub fn receive(
         .filter(|snr_db| snr_db.is_finite())
         .and_then(|snr_db| SnrError::of(&snrs_cdb, snr_db));
     Ok(Arrived { frames, mean_bytes, snr_error })
-}
-
-fn show(scene: &mut Scene, frame: &ReceivedFrame, scratch: &mut Scratch) {
-    scene.begin(&frame.header);
-    for (index, tile) in frame.tiles.iter().enumerate() {
-        // A tile that is damaged stays unknown, which is what is being evaluated.
-        let _ = tile.map(|tile| scene.put_tile(&frame.header, index, tile, scratch));
-    }
-    scene.finish(frame.snr_cdb);
 }
 
 fn sample(rule: &Rule, scene: &Scene, truth: &ClassMap, judged: Judged) -> Sample {

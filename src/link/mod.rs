@@ -116,6 +116,9 @@ pub trait Source {
     /// From now on the link ends when nothing comes for `idle`. Only a socket waits without end; the others leave this alone.
     fn end_after(&mut self, _idle: Duration) {}
 
+    /// Sends `packet` back to where the last one came from, where the link has a way back; others leave it. A packet that gets lost is no error.
+    fn reply(&mut self, _packet: &Packet) {}
+
     /// What was received and dropped so far.
     fn counters(&self) -> Counters;
 }
@@ -124,6 +127,11 @@ pub trait Source {
 pub trait Sink {
     /// Sends one packet. When this returns, the packet has left the process.
     fn send(&mut self, packet: &Packet) -> Result<(), LinkError>;
+
+    /// A packet that came back since it was asked last, where the link has a way back. Anybody may have sent it.
+    fn heard(&mut self) -> Option<Packet> {
+        None
+    }
 
     /// Says that no packet follows, and reports what a late write could still fail with.
     fn finish(&mut self) -> Result<(), LinkError>;

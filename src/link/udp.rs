@@ -58,6 +58,15 @@ impl Sink for UdpSink {
         }
     }
 
+    fn heard(&mut self) -> Option<Packet> {
+        let mut buffer = [0; MAX_DATAGRAM_BYTES];
+        self.socket.set_nonblocking(true).ok()?;
+        let came = self.socket.recv_from(&mut buffer);
+        self.socket.set_nonblocking(false).ok()?;
+        let (info, bytes) = envelope::decode(&buffer[..came.ok()?.0]).ok()?;
+        Some(Packet { bytes: bytes.to_vec(), info })
+    }
+
     fn finish(&mut self) -> Result<(), LinkError> {
         Ok(())
     }
@@ -70,6 +79,8 @@ pub struct UdpSource {
     interrupt: Interrupt,
     idle: Option<Duration>,
     buffer: Box<[u8]>,
+    /// Who sent the last packet.
+    from: Option<SocketAddr>,
     counters: Counters,
 }
 
@@ -93,6 +104,7 @@ impl UdpSource {
                 idle,
                 // Longer than any datagram that is accepted, so that a longer one shows.
                 buffer: vec![0; 65_536].into(),
+                from: None,
                 counters: Counters::default(),
             }),
             Err(cause) => Err(LinkError::Open { link, cause }),
@@ -114,6 +126,7 @@ impl UdpSource {
             Ok((info, bytes)) => {
                 self.counters.received += 1;
                 self.counters.bytes += len as u64;
+                self.from = Some(from);
                 Some(Packet { bytes: bytes.to_vec(), info })
             }
             Err(error) => {
@@ -129,6 +142,15 @@ impl UdpSource {
 }
 
 impl Source for UdpSource {
+    fn reply(&mut self, packet: &Packet) {
+        let Some(to) = self.from else { return };
+        let mut datagram = Vec::new();
+        envelope::encode(packet, &mut datagram);
+        if let Err(error) = self.socket.send_to(&datagram, to) {
+            debug!("{}: no reply to {to}: {error}", self.link);
+        }
+    }
+
     fn next(&mut self) -> Result<Option<Packet>, LinkError> {
         let waiting_since = Instant::now();
         loop {
@@ -196,6 +218,21 @@ mod tests {
         let counters = source.counters();
         assert_eq!((counters.received, counters.oversized, counters.malformed), (2, 0, 0));
         assert_eq!(counters.bytes as usize, MAX_DATAGRAM_BYTES + envelope::encoded_len(&sent[1]));
+    }
+
+    #[test]
+    fn a_reply_comes_back_to_the_sender() {
+        let (mut source, mut sink) = pair(2000);
+        source.reply(&Packet::new(vec![1]));
+        sink.send(&Packet::new(vec![7])).unwrap();
+        source.next().unwrap();
+        let reply = Packet::new(vec![9, 9]);
+        source.reply(&reply);
+        let heard = (0..100).find_map(|_| {
+            std::thread::sleep(Duration::from_millis(5));
+            sink.heard()
+        });
+        assert_eq!((heard, sink.heard()), (Some(reply), None));
     }
 
     #[test]

@@ -181,8 +181,15 @@ mod tests {
         let mut scratch = Scratch::new();
         // Tiles of two cells: 3 was shown in the second one a frame ago, 9 is shown in the third one now.
         for (sequence, class, tile) in [(0, 3, 1), (1, 9, 2)] {
-            let header =
-                Header { stream: 1, sequence, capture_us: 0, key: true, params, present: ClassSet(1 << class) };
+            let header = Header {
+                stream: 1,
+                sequence,
+                capture_us: 0,
+                key: true,
+                reference: None,
+                params,
+                present: ClassSet(1 << class),
+            };
             let mut bytes = vec![0; buffer_len(&header)];
             let len = emit_frame(&header, TileSet::all(4), &[class; 8], &mut scratch, &mut bytes).unwrap();
             let Ok(Packet::Frame(frame)) = Packet::parse(&bytes[..len], None) else { panic!() };

@@ -5,7 +5,7 @@
 //! has not come when it leaves the window, or when the stream ends, is lost. Every number ends in one [`Event`].
 
 use super::Tiles;
-use crate::wire::{Context, End, Header, Packet, TilePacket, WireError};
+use crate::wire::{Context, End, Header, Packet, TilePacket, TileSet, WireError};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -33,6 +33,9 @@ pub struct Reception {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceivedFrame {
     pub header: Header,
+    /// The tiles that the sender put in; of a delta frame, those that changed.
+    pub sent: TileSet,
+    /// Of a delta frame, the changes as tile 0, and no other.
     pub tiles: Tiles,
     /// Mean over its packets, for tiles that travelled alone.
     pub snr_cdb: Option<i16>,
@@ -124,6 +127,10 @@ impl Assembly {
         match Packet::parse(bytes, self.context.as_ref()) {
             Err(error) => self.drop(Dropped::Refused(error)),
             Ok(Packet::End(End { stream, frames })) => self.hear_end(stream, frames),
+            Ok(Packet::Request(_)) => {
+                let error = WireError::Field { field: "kind", reason: "a wish for a key frame is for senders" };
+                self.drop(Dropped::Refused(error));
+            }
             Ok(Packet::Frame(frame)) => {
                 if !self.is_own(frame.header.stream) {
                     return;
@@ -131,12 +138,14 @@ impl Assembly {
                 self.remember(&frame.header);
                 let mut tiles = self.buffer(&frame.header, bytes.len());
                 for index in (0..tiles.len()).filter(|&index| !erased(index)) {
-                    if let Some(tile) = frame.tile(index) {
+                    let tile = if index == 0 { frame.changes().or(frame.tile(0)) } else { frame.tile(index) };
+                    if let Some(tile) = tile {
                         tiles.put(index, tile);
                     }
                 }
                 self.hand_on(ReceivedFrame {
                     header: frame.header,
+                    sent: frame.sent,
                     tiles,
                     snr_cdb: reception.snr_cdb,
                     delay_us: reception.delay_us,
@@ -163,7 +172,7 @@ impl Assembly {
 
     /// A buffer for a frame of which a packet brings `bytes` bytes.
     fn buffer(&mut self, header: &Header, bytes: usize) -> Tiles {
-        let count = header.params.tiling.tiles();
+        let count = if header.reference.is_some() { 1 } else { header.params.tiling.tiles() };
         let room = self.spare.first().map_or(0, Tiles::room);
         if bytes > room {
             self.spare.iter_mut().for_each(|tiles| tiles.grow(bytes.next_power_of_two()));
@@ -239,6 +248,7 @@ impl Assembly {
                 // Its other tiles may be as long; but what has not come is not worth much memory.
                 tiles: self.buffer(&header, (header.params.tiling.tiles() * packet.tile.len()).min(MAX_AHEAD)),
                 header,
+                sent: TileSet::all(header.params.tiling.tiles()),
                 snr_cdb: None,
                 delay_us: 0,
                 link_bytes: 0,
@@ -332,7 +342,7 @@ impl Assembly {
 mod tests {
     use super::*;
     use crate::wire::codec::Scratch;
-    use crate::wire::{ClassSet, Grid, Params, Payload, TileSet, Tiling, buffer_len, emit_end, emit_frame, emit_tile};
+    use crate::wire::{ClassSet, Grid, Params, Payload, Tiling, buffer_len, emit_end, emit_frame, emit_tile};
 
     fn header(sequence: u32) -> Header {
         Header {
@@ -340,6 +350,7 @@ mod tests {
             sequence,
             capture_us: sequence as u64 * 100_000,
             key: sequence.is_multiple_of(4),
+            reference: None,
             params: Params {
                 grid: Grid::new(16, 8),
                 tiling: Tiling { rows: 1, cols: 2 },

@@ -23,7 +23,7 @@ pub use street::Street;
 pub use tiles::Tiles;
 
 use crate::wire::codec::Scratch;
-use crate::wire::{Header, Params, Payload, WireError, read_map_tile, read_soft_tile, soft};
+use crate::wire::{Header, Params, Payload, TileSet, WireError, read_changes, read_map_tile, read_soft_tile, soft};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -32,7 +32,8 @@ pub const NEVER: u8 = 255;
 
 /// The received scene of one stream, frame after frame. All buffers are laid out once, for the stream's parameters.
 ///
-/// [`begin`](Scene::begin), then [`put_tile`](Scene::put_tile) for each tile that arrived, then [`finish`](Scene::finish).
+/// [`take`](Scene::take) shows it a frame: [`begin`](Scene::begin), then [`put_tile`](Scene::put_tile) for each tile that arrived, or
+/// [`put_changes`](Scene::put_changes) of a delta frame, then [`finish`](Scene::finish).
 #[derive(Debug, Clone)]
 pub struct Scene {
     params: Params,
@@ -42,16 +43,29 @@ pub struct Scene {
     known: Vec<bool>,
     held: Vec<u8>,
     held_age: Vec<u16>,
+    key_frame: Option<KeyFrame>,
     /// Soft codes, a plane per present class; empty for map payloads.
     codes: Vec<u8>,
     present: Vec<u8>,
     decider: Decider,
     sequence: Option<u32>,
+    is_key: bool,
     /// Told by the link.
     snr_cdb: Option<i16>,
     blind_snr_cdb: Option<i16>,
     /// Whether `cells` and `known` belong to a frame that the held scene has not taken in yet.
     open: bool,
+    /// The frame leans on a key frame, or on a tile of it, that isn't there.
+    lacks_key: bool,
+}
+
+/// What delta frames lean on: the last key frame, as far as it arrived.
+#[derive(Debug, Clone)]
+struct KeyFrame {
+    /// `None` before the first one.
+    sequence: Option<u32>,
+    cells: Vec<u8>,
+    known: Vec<bool>,
 }
 
 impl Scene {
@@ -65,13 +79,20 @@ impl Scene {
             known: vec![false; cells],
             held: vec![NEVER; cells],
             held_age: vec![0; cells],
+            key_frame: (params.payload == Payload::Map).then(|| KeyFrame {
+                sequence: None,
+                cells: vec![0; cells],
+                known: vec![false; cells],
+            }),
             codes: Vec::with_capacity(params.payload.soft_bits().map_or(0, |_| cells * params.classes as usize)),
             present: Vec::with_capacity(params.classes as usize),
             decider: Decider::default(),
             sequence: None,
+            is_key: false,
             snr_cdb: None,
             blind_snr_cdb: None,
             open: false,
+            lacks_key: false,
         }
     }
 
@@ -88,8 +109,10 @@ impl Scene {
         let age = age.min(u16::MAX as u32) as u16;
         self.held_age.iter_mut().for_each(|held| *held = held.saturating_add(age));
         self.sequence = Some(header.sequence);
+        self.is_key = header.key;
         self.known.fill(false);
         self.confidence.fill(0);
+        self.lacks_key = false;
         self.present.clear();
         self.present.extend(header.present.iter());
         if self.params.payload != Payload::Map {
@@ -124,17 +147,97 @@ impl Scene {
             Payload::Map => read_map_tile(header, index, tile, scratch, &mut self.cells)?,
             Payload::Soft4 | Payload::Soft8 => read_soft_tile(header, index, tile, &mut self.codes)?,
         }
-        let Some(rect) = self.params.tiling.rect(self.params.grid, index) else { return Ok(()) };
+        self.know(index);
+        Ok(())
+    }
+
+    /// Takes in the delta frame begun with `header`: its `changes`, in the tiles in `changed`, and the other tiles as the key frame had them. The tiles that the key
+    /// frame lacks stay unknown, and where it lacks one of those that changed, all of these do.
+    ///
+    /// # Errors
+    /// [`WireError::NoReference`] for these, and what [`read_changes`] says.
+    pub fn put_changes(&mut self, header: &Header, changed: TileSet, changes: Option<&[u8]>) -> Result<(), WireError> {
+        let Params { grid, tiling, .. } = self.params;
+        let key_frame = self.key_frame.as_ref().filter(|key| key.sequence == header.reference);
+        let Some(key_frame) = key_frame else {
+            self.lacks_key = true;
+            return Err(WireError::NoReference);
+        };
+        let mut holds = TileSet::default();
+        for index in (0..tiling.tiles()).filter(|&index| key_frame.holds(&self.params, index)) {
+            holds.insert(index);
+        }
+        self.lacks_key = holds.len() < tiling.tiles();
+        for rect in
+            (0..tiling.tiles()).filter(|&index| holds.contains(index)).filter_map(|index| tiling.rect(grid, index))
+        {
+            for cells in rect.rows(grid) {
+                self.cells[cells.clone()].copy_from_slice(&key_frame.cells[cells]);
+            }
+        }
+        let read = match changes {
+            None => Ok(false),
+            Some(_) if changed.is_empty() => Ok(true),
+            Some(_) if (0..tiling.tiles()).any(|index| changed.contains(index) && !holds.contains(index)) => {
+                Err(WireError::NoReference)
+            }
+            Some(changes) => read_changes(header, changed, changes, &key_frame.cells, &mut self.cells).map(|()| true),
+        };
+        for index in (0..tiling.tiles()).filter(|&index| holds.contains(index)) {
+            if !changed.contains(index) || read == Ok(true) {
+                self.know(index);
+            }
+        }
+        read.map(|_| ())
+    }
+
+    /// Whether tile `index` is known: in all of its cells, or in none.
+    fn knows(&self, index: usize) -> bool {
+        first_cell(&self.params, index).is_some_and(|cell| self.known[cell])
+    }
+
+    fn know(&mut self, index: usize) {
+        let Some(rect) = self.params.tiling.rect(self.params.grid, index) else { return };
         for cells in rect.rows(self.params.grid) {
             self.known[cells.clone()].fill(true);
             self.confidence[cells].fill(255);
         }
-        Ok(())
+    }
+
+    /// Shows it a frame as far as that arrived, and returns how many of its tiles are missing. `damaged` is told of each tile that came and can't be read.
+    ///
+    /// The frame's parameters are those of the scene, and its sequence number is past the last frame's.
+    pub fn take(
+        &mut self,
+        frame: &ReceivedFrame,
+        scratch: &mut Scratch,
+        mut damaged: impl FnMut(usize, WireError),
+    ) -> usize {
+        let header = &frame.header;
+        self.begin(header);
+        if header.reference.is_some() {
+            if let Err(error) = self.put_changes(header, frame.sent, frame.tiles.get(0)) {
+                damaged(0, error);
+            }
+        } else {
+            for (index, tile) in frame.tiles.iter().enumerate() {
+                let put = tile.map_or(Ok(()), |tile| self.put_tile(header, index, tile, scratch));
+                put.unwrap_or_else(|error| damaged(index, error));
+            }
+        }
+        let missing = (0..self.params.tiling.tiles()).filter(|&index| !self.knows(index)).count();
+        self.finish(frame.snr_cdb);
+        missing
     }
 
     /// Closes the frame: soft codes become classes, by argmax or by FDS as the SNR asks ([`FDS_BELOW_CDB`]). `snr_cdb` is what the link told; of
-    /// a soft payload it is [estimated](blind_snr_cdb) where the link told none.
+    /// a soft payload it is [estimated](blind_snr_cdb) where the link told none. Later frames may lean on a key frame.
     pub fn finish(&mut self, snr_cdb: Option<i16>) {
+        if let Some(key_frame) = self.key_frame.as_mut().filter(|_| self.is_key) {
+            key_frame.sequence = self.sequence;
+            key_frame.cells.copy_from_slice(&self.cells);
+            key_frame.known.copy_from_slice(&self.known);
+        }
         self.snr_cdb = snr_cdb;
         self.blind_snr_cdb = None;
         let Some(bits) = self.params.payload.soft_bits() else { return };
@@ -185,6 +288,11 @@ impl Scene {
         &self.held_age
     }
 
+    /// The frame leans on a key frame that didn't arrive, or on a tile of it that didn't: what it leaves out is unknown, and a new key frame would help.
+    pub fn lacks_key(&self) -> bool {
+        self.lacks_key
+    }
+
     /// Classes that occur in the frame, ascending.
     pub fn present(&self) -> &[u8] {
         &self.present
@@ -206,10 +314,21 @@ impl Scene {
     }
 }
 
+impl KeyFrame {
+    fn holds(&self, params: &Params, index: usize) -> bool {
+        first_cell(params, index).is_some_and(|cell| self.known[cell])
+    }
+}
+
+fn first_cell(params: &Params, tile: usize) -> Option<usize> {
+    let Params { grid, tiling, .. } = *params;
+    tiling.rect(grid, tile).map(|rect| rect.y as usize * grid.width as usize + rect.x as usize)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{ClassSet, Grid, Packet, TileSet, Tiling, buffer_len, emit_frame};
+    use crate::wire::{ClassSet, Grid, Packet, Tiling, buffer_len, emit_delta, emit_frame};
 
     fn header(sequence: u32, cells: &[u8]) -> Header {
         Header {
@@ -217,6 +336,7 @@ mod tests {
             sequence,
             capture_us: sequence as u64 * 100_000,
             key: true,
+            reference: None,
             params: Params {
                 grid: Grid::new(32, 16),
                 tiling: Tiling { rows: 2, cols: 2 },
@@ -255,5 +375,38 @@ mod tests {
         assert_eq!((scene.held()[0], scene.held_age()[0]), (3, 4));
         assert_eq!((scene.held()[31], scene.held_age()[31]), (4, 3));
         assert_eq!(scene.known_permille(), 0);
+    }
+
+    #[test]
+    fn a_delta_frame_leaves_most_as_the_key_frame_had_it() {
+        let key_cells: Vec<u8> = (0..512).map(|cell| (cell % 32 / 8) as u8).collect();
+        let mut cells = key_cells.clone();
+        cells[0] = 9;
+        let key = header(0, &key_cells);
+        let delta = Header { key: false, reference: Some(0), ..header(3, &cells) };
+        let mut scratch = Scratch::new();
+        let mut bytes = vec![0; buffer_len(&key)];
+        let len = emit_frame(&key, TileSet::all(4), &key_cells, &mut scratch, &mut bytes).unwrap();
+        let mut changed = TileSet::default();
+        changed.insert(0);
+        let mut delta_bytes = vec![0; buffer_len(&delta)];
+        let delta_len = emit_delta(&delta, changed, &cells, &key_cells, &mut delta_bytes).unwrap().unwrap();
+        assert!(delta_len < len, "{delta_len} of {len}");
+        // What the key frame lost: nothing, a tile that doesn't change, the one that does, all of it.
+        for (lost, known, lacks) in [(0, 1000, false), (0b1000, 750, true), (1, 750, true), (0b1111, 0, true)] {
+            let mut assembly = Assembly::new(true);
+            let mut scene = Scene::new(key.params);
+            for (packet, lost) in [(&bytes[..len], lost), (&delta_bytes[..delta_len], 0)] {
+                assembly.push(packet, Reception::default(), |tile| lost >> tile & 1 == 1);
+                while let Some(event) = assembly.event() {
+                    let Event::Frame(frame) = event else { continue };
+                    scene.take(&frame, &mut scratch, |_, error| assert!(lacks, "{error}"));
+                }
+            }
+            assert_eq!((scene.known_permille(), scene.lacks_key()), (known, lacks), "{lost:b}");
+            for (cell, known) in scene.known().iter().enumerate() {
+                assert!(!known || scene.cells()[cell] == cells[cell]);
+            }
+        }
     }
 }

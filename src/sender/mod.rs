@@ -1,16 +1,19 @@
 //! The other end, simulated: maps become packets, and packets cross a channel.
 
+mod change;
+mod edits;
 mod rate;
 mod simplify;
 
+pub use change::Delta;
 pub use rate::GivenUp;
 
 use crate::link::{Channel, ChannelSpec, CodeBits, Layout, Packet, Slot, SlotKind};
-use crate::scene::{ClassMap, LabelSet};
+use crate::scene::{ClassMap, LabelSet, Rule};
 use crate::wire::codec::Scratch;
 use crate::wire::{
-    ClassSet, Header, Packet as WirePacket, Params, Payload, TileSet, Tiling, WireError, buffer_len, emit_end,
-    emit_frame, emit_tile, soft,
+    ClassSet, Header, KeyRequest, Packet as WirePacket, Params, Payload, TileSet, Tiling, WireError, buffer_len,
+    emit_delta, emit_end, emit_frame, emit_tile, soft,
 };
 use rate::{Fitted, Rate};
 use std::borrow::Cow;
@@ -34,6 +37,8 @@ pub struct Settings {
     pub packing: Packing,
     /// Every so many frames one is a key frame, the first one always; at least 1.
     pub key_every: u32,
+    /// Frames that are not key say what changed since the key frame before them, where that is shorter. Of maps in whole frames alone.
+    pub delta: Option<Delta>,
     /// Most bytes of a frame: tiles that the task doesn't need much are simplified, and if that isn't enough left out. Where tiles travel alone, a frame
     /// of which none fits isn't sent at all.
     pub max_bytes: Option<u32>,
@@ -47,8 +52,22 @@ pub struct Settings {
 pub struct Sent {
     /// On the air.
     pub bytes: usize,
+    pub form: Form,
     /// For [`Settings::max_bytes`]; nothing without.
     pub given_up: GivenUp,
+    /// Of the cells, those that [`Delta::Task`] left as the key frame had them though they changed.
+    pub stale_cells: usize,
+}
+
+/// What a frame leans on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Nothing: others lean on it.
+    Key,
+    /// The parameters of a key frame.
+    Plain,
+    /// The map of a key frame.
+    Delta,
 }
 
 impl Default for Settings {
@@ -59,11 +78,18 @@ impl Default for Settings {
             payload: Payload::Map,
             packing: Packing::Frame,
             key_every: 10,
+            delta: None,
             max_bytes: None,
             channel: ChannelSpec::default(),
             seed: 0,
         }
     }
+}
+
+/// A key frame as it was sent, with all of its tiles.
+struct KeyFrame {
+    sequence: u32,
+    map: ClassMap,
 }
 
 /// Sends maps, one after the other.
@@ -76,7 +102,11 @@ pub struct Sender {
     scratch: Box<Scratch>,
     sequence: u32,
     capture_us: u64,
-    /// No packet of the last key frame was sent: without one, those behind it can't be read.
+    /// For [`Delta::Task`], as `rate`.
+    rule: Option<Rule>,
+    /// What delta frames lean on.
+    key_frame: Option<KeyFrame>,
+    /// The next frame is a key frame: one was asked for, or no packet of the last one was sent, without which those behind it can't be read.
     owes_key: bool,
     buffer: Vec<u8>,
 }
@@ -91,6 +121,8 @@ impl Sender {
             scratch: Box::new(Scratch::new()),
             sequence: 0,
             capture_us: 0,
+            rule: None,
+            key_frame: None,
             owes_key: false,
             buffer: Vec::new(),
         }
@@ -117,6 +149,7 @@ impl Sender {
             sequence: self.sequence,
             capture_us,
             key: self.owes_key || self.sequence.is_multiple_of(self.settings.key_every.max(1)),
+            reference: None,
             params: Params {
                 grid: map.grid,
                 tiling: self.settings.tiling,
@@ -129,6 +162,11 @@ impl Sender {
         header.params.validate()?;
         self.buffer.resize(buffer_len(&header), 0);
         let most = self.settings.max_bytes.map(|most| most as usize);
+        if let Some((bytes, stale_cells)) = self.delta(&header, map, most)? {
+            self.transmit_frame(&header, bytes, arrived)?;
+            (self.sequence, self.capture_us) = (self.sequence + 1, capture_us);
+            return Ok(Sent { bytes, form: Form::Delta, given_up: GivenUp::default(), stale_cells });
+        }
         let fitted = match most {
             Some(most) if self.whole(&header, map)? > most => Some(self.fit(&header, map, most)?),
             _ => None,
@@ -140,9 +178,7 @@ impl Sender {
         let bytes = match self.settings.packing {
             Packing::Frame => {
                 let len = emit_frame(&header, sent, &map.cells, &mut self.scratch, &mut self.buffer)?;
-                let layout = frame_layout(&header, &self.buffer[..len])?;
-                let packet = Packet::new(self.buffer[..len].to_vec());
-                self.channel.transmit(packet, &layout, self.sequence as u64, false, arrived);
+                self.transmit_frame(&header, len, arrived)?;
                 len
             }
             Packing::Tile => {
@@ -159,10 +195,73 @@ impl Sender {
                 total
             }
         };
+        if header.key && self.settings.delta.is_some() {
+            let is_whole = sent.len() == header.params.tiling.tiles();
+            self.key_frame = is_whole.then(|| KeyFrame { sequence: self.sequence, map: map.into_owned() });
+        }
         self.owes_key = header.key && bytes == 0;
-        self.sequence += 1;
-        self.capture_us = capture_us;
-        Ok(Sent { bytes, given_up })
+        (self.sequence, self.capture_us) = (self.sequence + 1, capture_us);
+        let form = if header.key { Form::Key } else { Form::Plain };
+        Ok(Sent { bytes, form, given_up, stale_cells: 0 })
+    }
+
+    /// Sends the frame in the first `len` bytes of the buffer.
+    fn transmit_frame(&mut self, header: &Header, len: usize, arrived: &mut Vec<Packet>) -> Result<(), WireError> {
+        let layout = frame_layout(header, &self.buffer[..len])?;
+        let packet = Packet::new(self.buffer[..len].to_vec());
+        self.channel.transmit(packet, &layout, self.sequence as u64, false, arrived);
+        Ok(())
+    }
+
+    /// A receiver lacks what a frame leans on: the next frame is a key frame, unless one was sent since.
+    pub fn ask_key(&mut self, request: KeyRequest) {
+        let has_come = self.key_frame.as_ref().is_some_and(|key| key.sequence > request.sequence);
+        self.owes_key |= request.stream == self.settings.stream && !has_come;
+    }
+
+    /// Writes `map` as a delta frame into the buffer, where there may be one, and it is shorter than the whole frame and has at most `most` bytes. Its length,
+    /// and the cells in which it isn't `map`.
+    fn delta(
+        &mut self,
+        header: &Header,
+        map: &ClassMap,
+        most: Option<usize>,
+    ) -> Result<Option<(usize, usize)>, WireError> {
+        let Settings { delta: Some(delta), packing: Packing::Frame, payload: Payload::Map, .. } = self.settings else {
+            return Ok(None);
+        };
+        let whole = if header.key { 0 } else { self.whole(header, map)? };
+        let key_frame = self
+            .key_frame
+            .as_ref()
+            .filter(|key| !header.key && key.map.grid == map.grid && header.sequence - key.sequence <= u8::MAX as u32);
+        let Some(KeyFrame { sequence, map: key_map }) = key_frame else { return Ok(None) };
+        let told = match delta {
+            Delta::All => Cow::Borrowed(map),
+            Delta::Task => {
+                let rule = self.rule.take().filter(|rule| rule.grid() == map.grid);
+                let rule = self.rule.insert(rule.unwrap_or_else(|| Rule::new(map.grid, self.labels)));
+                Cow::Owned(change::needed(map, key_map, rule))
+            }
+        };
+        let Params { grid, tiling, .. } = header.params;
+        let mut changed = TileSet::default();
+        for index in 0..tiling.tiles() {
+            let mut rows = tiling.rect(grid, index).into_iter().flat_map(|rect| rect.rows(grid));
+            if rows.any(|row| told.cells[row.clone()] != key_map.cells[row]) {
+                changed.insert(index);
+            }
+        }
+        let present = ClassSet::of(&told.cells).unwrap_or(header.present);
+        let header = Header { reference: Some(*sequence), present, ..*header };
+        // Classes that are in the key frame alone may make it longer than any whole frame of the map.
+        self.buffer.resize(buffer_len(&header).max(self.buffer.len()), 0);
+        let Some(len) = emit_delta(&header, changed, &told.cells, &key_map.cells, &mut self.buffer)? else {
+            return Ok(None);
+        };
+        let is_short = len < whole && most.is_none_or(|most| len <= most);
+        let stale = told.cells.iter().zip(&map.cells).filter(|(told, cell)| told != cell).count();
+        Ok(is_short.then_some((len, stale)))
     }
 
     /// Bytes of `map` with nothing given up.
@@ -215,6 +314,9 @@ fn frame_layout(header: &Header, bytes: &[u8]) -> Result<Layout, WireError> {
     let WirePacket::Frame(frame) = WirePacket::parse(bytes, Some(&context))? else {
         return Err(WireError::Kind(0));
     };
+    if let Some(changes) = frame.changes_range() {
+        return Ok(Layout { slots: vec![slot(header, 0, changes.start, changes.end)] });
+    }
     // A tile that isn't sent has a slot too, without bytes: the others keep their numbers.
     let ranges = (0..header.params.tiling.tiles()).map(|index| frame.tile_range(index).unwrap_or(0..0));
     let slots = ranges.enumerate().map(|(index, range)| slot(header, index, range.start, range.end));
@@ -261,7 +363,7 @@ mod tests {
             sender.send(map, index as u64 * 100_000, &mut arrived).unwrap();
         }
         sender.end(&mut arrived);
-        let mut scenes = Vec::new();
+        let (mut scenes, mut scene) = (Vec::new(), None);
         let last = arrived.len() - 1;
         for (index, packet) in arrived.into_iter().enumerate() {
             let reception = Reception { snr_cdb: packet.info.snr_cdb, ..Reception::default() };
@@ -271,15 +373,9 @@ mod tests {
             }
             while let Some(event) = assembly.event() {
                 let Event::Frame(frame) = event else { continue };
-                let mut scene = Scene::new(frame.header.params);
-                scene.begin(&frame.header);
-                for (index, tile) in frame.tiles.iter().enumerate() {
-                    if let Some(tile) = tile {
-                        scene.put_tile(&frame.header, index, tile, &mut scratch).unwrap();
-                    }
-                }
-                scene.finish(frame.snr_cdb);
-                scenes.push((maps[frame.header.sequence as usize].clone(), scene));
+                let scene = scene.get_or_insert_with(|| Scene::new(frame.header.params));
+                scene.take(&frame, &mut scratch, |_, error| panic!("{error}"));
+                scenes.push((maps[frame.header.sequence as usize].clone(), scene.clone()));
             }
         }
         assert!(assembly.ended());
@@ -347,6 +443,52 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn delta_frames_say_what_changed() {
+        let street = Street::new(3, Grid::new(128, 96));
+        let rule = Rule::new(street.frame(0).grid, &CAMVID12);
+        let plain = bytes_of(&street, None);
+        for (delta, most) in [(Delta::All, 0.9), (Delta::Task, 1.0 / 3.0)] {
+            let settings = Settings { delta: Some(delta), ..Settings::default() };
+            let scenes = received(settings, 20);
+            for (map, scene) in &scenes {
+                assert_eq!(scene.known_permille(), 1000);
+                assert_eq!(rule.read_all(scene.cells()), rule.read_all(&map.cells));
+                assert!(delta != Delta::All || scene.cells() == map.cells);
+            }
+            let bytes = bytes_of(&street, Some(delta));
+            assert!((bytes as f64) < most * plain as f64, "{delta:?}: {bytes} of {plain}");
+        }
+    }
+
+    /// Of twenty frames.
+    fn bytes_of(street: &Street, delta: Option<Delta>) -> usize {
+        let mut sender = Sender::new(Settings { delta, ..Settings::default() }, &CAMVID12);
+        let send =
+            |frame| sender.send(&street.frame(frame), u64::from(frame) * 100_000, &mut Vec::new()).unwrap().bytes;
+        (0..20).map(send).sum()
+    }
+
+    #[test]
+    fn a_key_frame_comes_when_it_is_asked_for() {
+        let street = Street::new(3, Grid::new(128, 96));
+        let settings = Settings { delta: Some(Delta::Task), key_every: 50, ..Settings::default() };
+        let mut sender = Sender::new(settings, &CAMVID12);
+        let mut forms = Vec::new();
+        for frame in 0..8 {
+            match frame {
+                3 => sender.ask_key(KeyRequest { stream: 1, sequence: 2 }),
+                // Asked before that one came, and by another stream's receiver.
+                5 => sender.ask_key(KeyRequest { stream: 1, sequence: 2 }),
+                6 => sender.ask_key(KeyRequest { stream: 2, sequence: 5 }),
+                _ => {}
+            }
+            forms.push(sender.send(&street.frame(frame), 0, &mut Vec::new()).unwrap().form);
+        }
+        let (key, delta) = (Form::Key, Form::Delta);
+        assert_eq!(forms, [key, delta, delta, key, delta, delta, delta, delta]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Maps with less in them: small regions merged and borders smoothed, as far as what the rule reads stays the same.
 
-use crate::scene::rule::Reading;
+use super::edits::{Edit, apply};
 use crate::scene::{ClassMap, LabelSet, Regions, Role, Rule, Tally, beside};
 use crate::wire::Grid;
 
@@ -17,9 +17,6 @@ const fn weight(role: Role) -> usize {
         Role::Unlabelled | Role::Other => 1,
     }
 }
-
-/// New classes for some cells, all or none of them.
-type Edit = Vec<(u32, u8)>;
 
 /// Makes the maps of one grid and label set simpler.
 #[derive(Debug, Clone)]
@@ -115,28 +112,6 @@ fn root(into: &mut [usize], number: usize) -> usize {
 /// How often edits are halved to find those that change the reading: what is left then is given up together, so that a map of specks takes no
 /// longer than another.
 const HALVINGS: u32 = 7;
-
-/// Makes the edits, but for those that would change the reading.
-fn apply(map: &mut ClassMap, tally: &mut Tally<'_>, edits: &[Edit], reading: &Reading, halvings: u32) {
-    let mut before = Vec::new();
-    for &(cell, class) in edits.iter().flatten() {
-        let old = std::mem::replace(&mut map.cells[cell as usize], class);
-        tally.change(cell as usize, old, class);
-        before.push((cell as usize, old));
-    }
-    if tally.reading() == *reading {
-        return;
-    }
-    for (cell, old) in before.into_iter().rev() {
-        tally.change(cell, map.cells[cell], old);
-        map.cells[cell] = old;
-    }
-    if edits.len() > 1 && halvings > 0 {
-        let (some, others) = edits.split_at(edits.len() / 2);
-        apply(map, tally, some, reading, halvings - 1);
-        apply(map, tally, others, reading, halvings - 1);
-    }
-}
 
 /// Each cell becomes the most frequent class of the 3x3 cells round it, its own if that is as frequent; an edit a row.
 fn smoothing(map: &ClassMap) -> Vec<Edit> {

@@ -21,6 +21,11 @@ impl ClassSet {
         class < 64 && self.0 >> class & 1 == 1
     }
 
+    /// The set but for `class`.
+    pub const fn without(self, class: u8) -> Self {
+        if class < 64 { ClassSet(self.0 & !(1 << class)) } else { self }
+    }
+
     pub const fn len(self) -> usize {
         self.0.count_ones() as usize
     }

@@ -26,6 +26,8 @@ pub enum WireError {
     Oversized { extra: usize },
     /// The tile's CRC-32C does not match.
     TileChecksum,
+    /// A delta frame leans on tiles of a key frame that aren't there.
+    NoReference,
     /// The buffer given is too small for what has to be written.
     Buffer { need: usize, have: usize },
     /// The codec refused the cells.
@@ -49,6 +51,7 @@ impl fmt::Display for WireError {
             WireError::HeaderChecksum => write!(f, "header checksum does not match"),
             WireError::Oversized { extra } => write!(f, "{extra} bytes too many behind the packet"),
             WireError::TileChecksum => write!(f, "tile checksum does not match"),
+            WireError::NoReference => write!(f, "the key frame that it leans on did not arrive whole"),
             WireError::Buffer { need, have } => write!(f, "needs a buffer of {need} bytes, has {have}"),
             WireError::Codec(error) => write!(f, "map codec: {error}"),
         }

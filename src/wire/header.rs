@@ -17,6 +17,10 @@ const KIND_TILE: u8 = 1;
 const KIND_END: u8 = 2;
 /// A frame of which the sender left tiles out.
 const KIND_PARTIAL: u8 = 3;
+/// A frame that says what changed since a key frame.
+const KIND_DELTA: u8 = 4;
+/// What a receiver sends back: a wish for a key frame.
+const KIND_REQUEST: u8 = 5;
 const KEY: u8 = 8;
 
 /// A single wrong bit in the first bytes of a header is found by trying: this bounds the trials.
@@ -32,6 +36,8 @@ pub struct Header {
     pub capture_us: u64,
     /// A key frame carries the stream's parameters; the others quote them.
     pub key: bool,
+    /// Number of the key frame that a delta frame leans on, at most 255 before it; `None` for the others.
+    pub reference: Option<u32>,
     pub params: Params,
     /// The classes that occur in the frame.
     pub present: ClassSet,
@@ -100,19 +106,22 @@ impl Prefix {
 #[expect(clippy::large_enum_variant, reason = "there is no allocator to box with")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Form {
-    /// A frame, with the tiles that it holds and the length in bytes of each of them.
+    /// A frame, with the tiles that it holds and the length in bytes of each of them; of a delta frame, the tiles that changed and the length of all changes, if
+    /// there are any.
     Frame { sent: TileSet, lengths: Vec<u32, { Tiling::MAX_TILES }> },
     /// One tile of a frame.
     Tile { index: u8 },
     /// The stream has ended; `sequence` is the number of frames that it had.
     End,
+    /// A receiver lacks what frame `sequence` leans on.
+    Request,
 }
 
 /// A header with its form, and how many bytes it takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Parsed {
     pub prefix: Prefix,
-    /// `None` for an end marker.
+    /// `None` for an end marker and for a request.
     pub header: Option<Header>,
     pub form: Form,
     pub len: usize,
@@ -156,7 +165,7 @@ fn repair_present(packet: &[u8], copy: &mut [u8], context: Option<&Context>) -> 
             let block = packet.get(PREFIX_LEN + 4..PREFIX_LEN + KEY_LEN)?;
             (Params::parse(block.try_into().ok()?).ok()?.classes, PREFIX_LEN + KEY_LEN)
         }
-        false => (context?.params.classes, PREFIX_LEN + CHECK_LEN),
+        false => (context?.params.classes, PREFIX_LEN + CHECK_LEN + (prefix.kind == KIND_DELTA) as usize),
     };
     let set = ClassSet::wire_len(classes);
     let trailer = packet.get(packet.len().checked_sub(trailer_len(classes))?..)?;
@@ -179,7 +188,7 @@ const KEY_LEN: usize = 4 + Params::WIRE_LEN;
 const CHECK_LEN: usize = 2;
 /// A length is a varint of at most 4 bytes.
 const MAX_HEADER_LEN: usize =
-    PREFIX_LEN + KEY_LEN + 8 + TileSet::wire_len(Tiling::MAX_TILES) + 4 * Tiling::MAX_TILES + 4;
+    PREFIX_LEN + KEY_LEN + 1 + 8 + TileSet::wire_len(Tiling::MAX_TILES) + 4 * Tiling::MAX_TILES + 4;
 
 /// Cuts fields off the front of a packet.
 struct Reader<'a> {
@@ -219,7 +228,8 @@ fn parse_exact(packet: &[u8], context: Option<&Context>) -> Result<Parsed, WireE
     let mut reader = Reader { bytes: packet, at: PREFIX_LEN };
     let (header, form) = match prefix.kind {
         KIND_END => (None, Form::End),
-        KIND_FRAME | KIND_PARTIAL | KIND_TILE => {
+        KIND_REQUEST => (None, Form::Request),
+        KIND_FRAME | KIND_PARTIAL | KIND_DELTA | KIND_TILE => {
             let (params, capture_us) = if prefix.key {
                 let high = u32::from_le_bytes(*reader.array("capture time")?);
                 let params = Params::parse(reader.array("parameters")?)?;
@@ -232,6 +242,10 @@ fn parse_exact(packet: &[u8], context: Option<&Context>) -> Result<Parsed, WireE
                 }
                 (context.params, extend(prefix.capture_low, context.capture_us))
             };
+            let reference = match prefix.kind {
+                KIND_DELTA => Some(reference(&prefix, reader.array::<1>("reference")?[0], &params)?),
+                _ => None,
+            };
             let index = match prefix.kind {
                 KIND_TILE => Some(reader.array::<1>("tile index")?[0]),
                 _ => None,
@@ -242,10 +256,10 @@ fn parse_exact(packet: &[u8], context: Option<&Context>) -> Result<Parsed, WireE
                 None => {
                     let tiles = params.tiling.tiles();
                     let sent = match prefix.kind {
-                        KIND_PARTIAL => TileSet::parse(reader.take(TileSet::wire_len(tiles), "tile set")?),
+                        KIND_PARTIAL | KIND_DELTA => TileSet::parse(reader.take(TileSet::wire_len(tiles), "tile set")?),
                         _ => TileSet::all(tiles),
                     };
-                    Form::Frame { sent, lengths: tile_lengths(&mut reader, &params, present, &sent)? }
+                    Form::Frame { sent, lengths: tile_lengths(&mut reader, prefix.kind, &params, present, &sent)? }
                 }
             };
             let header = Header {
@@ -253,6 +267,7 @@ fn parse_exact(packet: &[u8], context: Option<&Context>) -> Result<Parsed, WireE
                 sequence: prefix.sequence,
                 capture_us,
                 key: prefix.key,
+                reference,
                 params,
                 present,
             };
@@ -283,13 +298,31 @@ fn parse_exact(packet: &[u8], context: Option<&Context>) -> Result<Parsed, WireE
     Ok(Parsed { prefix, header, form, len: reader.at })
 }
 
+/// The number of the key frame that a delta frame leans on, `back` frames before it.
+fn reference(prefix: &Prefix, back: u8, params: &Params) -> Result<u32, WireError> {
+    let field = |reason| Err(WireError::Field { field: "reference", reason });
+    match prefix.sequence.checked_sub(back as u32) {
+        _ if prefix.key => field("a key frame leans on no other"),
+        _ if params.payload != Payload::Map => field("soft frames lean on no other"),
+        Some(sequence) if back > 0 => Ok(sequence),
+        _ => field("is 1 to 255 frames back, and not before the stream's start"),
+    }
+}
+
 fn tile_lengths(
     reader: &mut Reader<'_>,
+    kind: u8,
     params: &Params,
     present: ClassSet,
     sent: &TileSet,
 ) -> Result<Vec<u32, { Tiling::MAX_TILES }>, WireError> {
     let mut lengths = Vec::new();
+    if kind == KIND_DELTA {
+        if !sent.is_empty() {
+            let _ = lengths.push(reader.varint("length of the changes")?);
+        }
+        return Ok(lengths);
+    }
     for index in (0..params.tiling.tiles()).filter(|&index| sent.contains(index)) {
         let length = match (params.payload.soft_bits(), params.tiling.rect(params.grid, index)) {
             (Some(bits), Some(rect)) => super::soft::tile_len(rect, present, bits) as u32,
@@ -316,6 +349,7 @@ pub(super) fn emit(header: &Header, form: &Form, out: &mut [u8]) -> Result<usize
     let prefix = Prefix {
         kind: match form {
             Form::Tile { .. } => KIND_TILE,
+            _ if header.reference.is_some() => KIND_DELTA,
             Form::Frame { sent, .. } if sent.len() < header.params.tiling.tiles() => KIND_PARTIAL,
             _ => KIND_FRAME,
         },
@@ -333,13 +367,21 @@ pub(super) fn emit(header: &Header, form: &Form, out: &mut [u8]) -> Result<usize
     } else {
         let _ = bytes.extend_from_slice(&header.params.check().to_le_bytes());
     }
+    if let Some(sequence) = header.reference {
+        let back = header.sequence.checked_sub(sequence).and_then(|back| u8::try_from(back).ok()).unwrap_or(0);
+        if matches!(form, Form::Tile { .. }) {
+            return Err(WireError::Field { field: "reference", reason: "a tile alone leans on no other" });
+        }
+        reference(&prefix, back, &header.params)?;
+        let _ = bytes.push(back);
+    }
     if let Form::Tile { index } = form {
         let _ = bytes.push(*index);
     }
     let mut present = [0; 8];
     header.present.emit(&mut present);
     let _ = bytes.extend_from_slice(&present[..ClassSet::wire_len(header.params.classes)]);
-    if let (Form::Frame { sent, .. }, KIND_PARTIAL) = (form, prefix.kind) {
+    if let (Form::Frame { sent, .. }, KIND_PARTIAL | KIND_DELTA) = (form, prefix.kind) {
         for at in 0..TileSet::wire_len(header.params.tiling.tiles()) {
             let _ = bytes.push(sent.byte(at));
         }
@@ -361,12 +403,20 @@ pub(super) fn emit(header: &Header, form: &Form, out: &mut [u8]) -> Result<usize
     Ok(need)
 }
 
-/// Bytes of an end marker: prefix and checksum.
-pub(super) const END_LEN: usize = PREFIX_LEN + 4;
+/// Bytes of a packet that is no more than a prefix: with its checksum.
+pub(super) const BARE_LEN: usize = PREFIX_LEN + 4;
 
-pub(super) fn emit_end(stream: u16, frames: u32, capture_us: u64) -> [u8; END_LEN] {
-    let prefix = Prefix { kind: KIND_END, key: false, stream, sequence: frames, capture_low: capture_us as u32 }.emit();
-    let mut bytes = [0; END_LEN];
+pub(super) fn emit_end(stream: u16, frames: u32, capture_us: u64) -> [u8; BARE_LEN] {
+    bare(Prefix { kind: KIND_END, key: false, stream, sequence: frames, capture_low: capture_us as u32 })
+}
+
+pub(super) fn emit_request(stream: u16, sequence: u32) -> [u8; BARE_LEN] {
+    bare(Prefix { kind: KIND_REQUEST, key: false, stream, sequence, capture_low: 0 })
+}
+
+fn bare(prefix: Prefix) -> [u8; BARE_LEN] {
+    let prefix = prefix.emit();
+    let mut bytes = [0; BARE_LEN];
     bytes[..PREFIX_LEN].copy_from_slice(&prefix);
     bytes[PREFIX_LEN..].copy_from_slice(&CRC32C.checksum(&prefix).to_le_bytes());
     bytes

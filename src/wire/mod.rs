@@ -16,6 +16,7 @@ pub use error::WireError;
 pub use grid::{Grid, Rect, TileSet, Tiling};
 pub use header::{Context, Header};
 pub use packet::{
-    End, FramePacket, Packet, TilePacket, buffer_len, emit_end, emit_frame, emit_tile, read_map_tile, read_soft_tile,
+    End, FramePacket, KeyRequest, Packet, TilePacket, buffer_len, emit_delta, emit_end, emit_frame, emit_request,
+    emit_tile, read_changes, read_map_tile, read_soft_tile,
 };
 pub use params::{Params, Payload};

@@ -1,8 +1,8 @@
-//! Packets: a frame with all its tiles or some, one tile of a frame, the end of a stream.
+//! Packets: a frame with all its tiles, some, or what changed in them, one tile of a frame, the end of a stream, the wish for a key frame.
 
 use super::codec::{self, Prior, Scratch};
 use super::header::{self, CRC32C, Context, Form, Header, Parsed};
-use super::{Payload, Rect, TileSet, Tiling, WireError, soft};
+use super::{Params, Payload, Rect, TileSet, Tiling, WireError, soft};
 use core::ops::Range;
 use heapless::Vec;
 
@@ -13,6 +13,7 @@ pub enum Packet<'a> {
     Frame(FramePacket<'a>),
     Tile(TilePacket<'a>),
     End(End),
+    Request(KeyRequest),
 }
 
 /// A frame whose header holds; its tiles are checked one by one.
@@ -21,10 +22,10 @@ pub struct FramePacket<'a> {
     pub header: Header,
     /// The header came damaged and was mended.
     pub repaired: bool,
-    /// The tiles that the sender put in.
+    /// The tiles that the sender put in. Of a delta frame, those that changed.
     pub sent: TileSet,
     bytes: &'a [u8],
-    /// Where each tile ends; one that wasn't sent, where the one before it does.
+    /// Where each tile ends; one that wasn't sent, where the one before it does. Of a delta frame, where its changes end.
     ends: Vec<u32, { Tiling::MAX_TILES }>,
     start: usize,
 }
@@ -47,6 +48,13 @@ pub struct End {
     pub frames: u32,
 }
 
+/// What a receiver sends back: it lacks the key frame, or a tile of it, that frame `sequence` leans on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyRequest {
+    pub stream: u16,
+    pub sequence: u32,
+}
+
 impl<'a> Packet<'a> {
     /// Checks `bytes` as one packet of version 1.
     ///
@@ -64,6 +72,7 @@ impl<'a> Packet<'a> {
                 Ok(Packet::Tile(TilePacket { header, repaired, index: index as usize, tile: &bytes[len..] }))
             }
             _ if bytes.len() > len => Err(WireError::Oversized { extra: bytes.len() - len }),
+            (Form::Request, _) => Ok(Packet::Request(KeyRequest { stream: prefix.stream, sequence: prefix.sequence })),
             _ => Ok(Packet::End(End { stream: prefix.stream, frames: prefix.sequence })),
         }
     }
@@ -85,23 +94,40 @@ impl<'a> FramePacket<'a> {
     ) -> Result<Self, WireError> {
         let (mut ends, mut lengths) = (Vec::new(), lengths.iter());
         let mut at = start;
+        if header.reference.is_some() {
+            let cells = rects(&header.params, sent).map(Rect::cells).sum();
+            if let Some(&length) = lengths.next() {
+                check_length(length, cells, &header)?;
+                at += length as usize + check_len(header.params.payload);
+            }
+            let _ = ends.push(at as u32);
+            return FramePacket::whole(header, repaired, bytes, sent, ends, start);
+        }
         for index in 0..header.params.tiling.tiles() {
             if sent.contains(index)
                 && let Some(&length) = lengths.next()
             {
-                let most = codec::max_len(rect_of(&header, index)?.cells(), header.present.len());
-                if header.params.payload == Payload::Map && length as usize > most {
-                    return Err(WireError::Field {
-                        field: "tile length",
-                        reason: "is more than the tile's cells can take",
-                    });
+                if header.params.payload == Payload::Map {
+                    check_length(length, rect_of(&header, index)?.cells(), &header)?;
                 }
                 at += length as usize + check_len(header.params.payload);
             }
             // Never full: a tiling has at most `MAX_TILES` tiles.
             let _ = ends.push(at as u32);
         }
-        let whole = at + header::trailer_len(header.params.classes);
+        FramePacket::whole(header, repaired, bytes, sent, ends, start)
+    }
+
+    /// A frame whose last tile ends where `ends` says, unless bytes follow behind its trailer.
+    fn whole(
+        header: Header,
+        repaired: bool,
+        bytes: &'a [u8],
+        sent: TileSet,
+        ends: Vec<u32, { Tiling::MAX_TILES }>,
+        start: usize,
+    ) -> Result<Self, WireError> {
+        let whole = ends.last().map_or(start, |&end| end as usize) + header::trailer_len(header.params.classes);
         match bytes.len() {
             len if len > whole => Err(WireError::Oversized { extra: len - whole }),
             // A cut frame keeps the tiles that came whole.
@@ -109,9 +135,21 @@ impl<'a> FramePacket<'a> {
         }
     }
 
-    /// Where tile `index` lies in the packet, its checksum included. `None` past the last tile, and where it wasn't sent.
+    /// Where the changes of a delta frame lie in the packet, their checksum included; nowhere if nothing changed. `None` for the other frames.
+    pub fn changes_range(&self) -> Option<Range<usize>> {
+        self.header.reference?;
+        Some(self.start..*self.ends.first()? as usize)
+    }
+
+    /// The changes of a delta frame, as [`read_changes`] takes them; empty if nothing changed. `None` when the packet was cut before their end, and for the other
+    /// frames.
+    pub fn changes(&self) -> Option<&'a [u8]> {
+        self.bytes.get(self.changes_range()?)
+    }
+
+    /// Where tile `index` lies in the packet, its checksum included. `None` past the last tile, where it wasn't sent, and in a delta frame.
     pub fn tile_range(&self, index: usize) -> Option<Range<usize>> {
-        if !self.sent.contains(index) {
+        if !self.sent.contains(index) || self.header.reference.is_some() {
             return None;
         }
         let end = *self.ends.get(index)? as usize;
@@ -126,6 +164,14 @@ impl<'a> FramePacket<'a> {
     pub fn tile(&self, index: usize) -> Option<&'a [u8]> {
         self.bytes.get(self.tile_range(index)?)
     }
+}
+
+/// `length`: of map tiles that have so many cells together.
+fn check_length(length: u32, cells: usize, header: &Header) -> Result<(), WireError> {
+    if length as usize > codec::max_len(cells, header.present.len()) {
+        return Err(WireError::Field { field: "tile length", reason: "is more than the tile's cells can take" });
+    }
+    Ok(())
 }
 
 /// Most bytes that a frame or a tile of `header` can take: what a buffer for [`emit_frame`] or [`emit_tile`] should hold.
@@ -157,6 +203,9 @@ pub fn emit_frame(
     scratch: &mut Scratch,
     out: &mut [u8],
 ) -> Result<usize, WireError> {
+    if header.reference.is_some() {
+        return Err(WireError::Field { field: "reference", reason: "is a delta frame's" });
+    }
     header.params.validate()?;
     if !sent.is_below(header.params.tiling.tiles()) {
         return Err(WireError::Field { field: "tile set", reason: "names a tile past the last" });
@@ -198,8 +247,13 @@ pub fn emit_tile(
 }
 
 /// Writes the end marker of a stream of `frames` frames.
-pub fn emit_end(stream: u16, frames: u32, capture_us: u64) -> [u8; header::END_LEN] {
+pub fn emit_end(stream: u16, frames: u32, capture_us: u64) -> [u8; header::BARE_LEN] {
     header::emit_end(stream, frames, capture_us)
+}
+
+/// Writes a receiver's wish for a key frame.
+pub fn emit_request(request: KeyRequest) -> [u8; header::BARE_LEN] {
+    header::emit_request(request.stream, request.sequence)
 }
 
 fn rect_of(header: &Header, index: usize) -> Result<Rect, WireError> {
@@ -231,13 +285,16 @@ fn emit_tile_data(
     Ok(len + 4)
 }
 
-/// Binds a tile to its frame, its place and the present set that it decodes with.
+/// Binds a tile to its frame, its place and the present set that it decodes with; the changes of a delta frame, as index 0, to the frame that they lean on too.
 fn tile_check(header: &Header, index: usize, data: &[u8]) -> u32 {
     let mut digest = CRC32C.digest();
     digest.update(&header.stream.to_le_bytes());
     digest.update(&header.sequence.to_le_bytes());
     digest.update(&[index as u8]);
     digest.update(&header.present.0.to_le_bytes());
+    if let Some(sequence) = header.reference {
+        digest.update(&sequence.to_le_bytes());
+    }
     digest.update(data);
     digest.finalize()
 }
@@ -262,6 +319,77 @@ pub fn read_map_tile(
     let prior = Prior::for_label_set(params.label_set, params.grid);
     codec::decode_tile(data, params.grid, rect, header.present, prior, scratch, cells)?;
     Ok(())
+}
+
+/// Writes a delta frame: the tiles in `changed` of the map `cells`, as changes since the map `key_cells`, the key frame of number `header.reference`. Returns its
+/// length; `None` where the changes take more than the tiles could.
+///
+/// # Errors
+/// As [`emit_frame`]; a header without a reference.
+pub fn emit_delta(
+    header: &Header,
+    changed: TileSet,
+    cells: &[u8],
+    key_cells: &[u8],
+    out: &mut [u8],
+) -> Result<Option<usize>, WireError> {
+    header.params.validate()?;
+    if header.reference.is_none() {
+        return Err(WireError::Field { field: "reference", reason: "is missing" });
+    }
+    if !changed.is_below(header.params.tiling.tiles()) {
+        return Err(WireError::Field { field: "tile set", reason: "names a tile past the last" });
+    }
+    // As in a whole frame: the length comes before the changes.
+    let room = header_room(header.params.tiling);
+    let have = out.len();
+    let (mut lengths, mut end) = (Vec::new(), room);
+    if !changed.is_empty() {
+        let space = out.get_mut(room..).ok_or(WireError::Buffer { need: room, have })?;
+        let rects = rects(&header.params, changed);
+        let Some(len) = codec::encode_changes(cells, key_cells, header.params.grid, rects, header.present, space)?
+        else {
+            return Ok(None);
+        };
+        let check = tile_check(header, 0, &space[..len]);
+        let tail = space.get_mut(len..len + 4).ok_or(WireError::Buffer { need: room + len + 4, have })?;
+        tail.copy_from_slice(&check.to_le_bytes());
+        let _ = lengths.push(len as u32);
+        end += len + 4;
+    }
+    let start = header::emit(header, &Form::Frame { sent: changed, lengths }, &mut out[..room])?;
+    out.copy_within(room..end, start);
+    let end = start + end - room;
+    let len = end + header::trailer_len(header.params.classes);
+    let trailer = out.get_mut(end..len).ok_or(WireError::Buffer { need: len, have })?;
+    header::emit_trailer(header, trailer);
+    Ok(Some(len))
+}
+
+/// Checks and decodes the changes of a delta frame into the tiles in `changed` of `cells` (the whole map). On error `cells` is untouched. `key_cells` is the key
+/// frame that it leans on, known in these tiles.
+///
+/// # Errors
+/// As [`read_map_tile`].
+pub fn read_changes(
+    header: &Header,
+    changed: TileSet,
+    changes: &[u8],
+    key_cells: &[u8],
+    cells: &mut [u8],
+) -> Result<(), WireError> {
+    let (data, check) = changes.split_last_chunk::<4>().ok_or(WireError::Truncated { field: "changes' checksum" })?;
+    if tile_check(header, 0, data) != u32::from_le_bytes(*check) {
+        return Err(WireError::TileChecksum);
+    }
+    let Header { params, present, .. } = header;
+    codec::decode_changes(data, key_cells, params.grid, rects(params, changed), *present, cells)?;
+    Ok(())
+}
+
+fn rects(params: &Params, tiles: TileSet) -> impl Iterator<Item = Rect> + Clone {
+    let Params { grid, tiling, .. } = *params;
+    (0..tiling.tiles()).filter(move |&index| tiles.contains(index)).filter_map(move |index| tiling.rect(grid, index))
 }
 
 /// Reads a soft tile into `codes`: a plane of the whole grid per present class in ascending order. See [`soft`].

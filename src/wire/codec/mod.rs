@@ -4,6 +4,7 @@
 //! agree a table tells how likely they are to go on; where they differ a small network with baked weights does. Either end runs the same
 //! [`Model::code`], one with an encoder, one with a decoder.
 
+mod changes;
 mod coder;
 mod contexts;
 mod logistic;
@@ -123,6 +124,64 @@ pub fn encode_tile(
         }
     }
     Err(CodecError::Buffer { have })
+}
+
+/// Codes the tiles `rects` of the map `cells` as changes since the map `reference` (both row-major, the whole grid) into `out`, one after the other, and
+/// returns their length in bytes. `None` where that would be more than [`max_len`] of their cells together, or than `out` holds.
+///
+/// # Errors
+/// See [`CodecError`]; of a cell that didn't change, any class will do.
+pub fn encode_changes(
+    cells: &[u8],
+    reference: &[u8],
+    grid: Grid,
+    rects: impl Iterator<Item = Rect> + Clone,
+    present: ClassSet,
+    out: &mut [u8],
+) -> Result<Option<usize>, CodecError> {
+    let mut most = 0;
+    for rect in rects.clone() {
+        check(cells.len(), grid, rect, present)?;
+        check(reference.len(), grid, rect, present)?;
+        most += rect.cells();
+        for at in rect.rows(grid).flatten() {
+            if cells[at] != reference[at] && !present.contains(cells[at]) {
+                return Err(CodecError::Class(cells[at]));
+            }
+        }
+    }
+    let limit = out.len().min(max_len(most, present.len()));
+    let mut encoder = Encoder::new(&mut out[..limit]);
+    for rect in rects {
+        changes::code(&mut encoder, grid, rect, present, reference, cells);
+    }
+    Ok(encoder.finish())
+}
+
+/// Decodes `bytes` into the cells of the tiles `rects`; the rest of `cells` is left as it is.
+///
+/// Any bytes decode, to classes of the present set and of the reference. All but the bytes must be what the encoder was given; `rects` may reach outside the
+/// grid no more than they might there.
+///
+/// # Errors
+/// [`CodecError::Rect`], [`CodecError::Cells`], [`CodecError::NothingPresent`]; `cells` is then as it was.
+pub fn decode_changes(
+    bytes: &[u8],
+    reference: &[u8],
+    grid: Grid,
+    rects: impl Iterator<Item = Rect> + Clone,
+    present: ClassSet,
+    cells: &mut [u8],
+) -> Result<(), CodecError> {
+    for rect in rects.clone() {
+        check(cells.len(), grid, rect, present)?;
+        check(reference.len(), grid, rect, present)?;
+    }
+    let mut decoder = Decoder::new(bytes);
+    for rect in rects {
+        changes::code(&mut decoder, grid, rect, present, reference, &mut *cells);
+    }
+    Ok(())
 }
 
 /// Decodes `bytes` into the cells of `rect`; the rest of `cells` (row-major, the whole grid) is left as it is.
@@ -367,6 +426,57 @@ mod tests {
     }
 
     #[test]
+    fn changes_come_back_whatever_the_reference() {
+        let mut dice = Dice(17);
+        let (mut leant, mut alone, mut refused) = (0, 0, 0);
+        for round in 0..300 {
+            let grid = Grid::new(2 + dice.below(80) as u16, 2 + dice.below(60) as u16);
+            let Grid { width, height } = grid;
+            // The upper left tile of four, and the lower right one.
+            let rects = [
+                Rect { x: 0, y: 0, width: width / 2, height: height / 2 },
+                Rect { x: width / 2, y: height / 2, width: width - width / 2, height: height - height / 2 },
+            ];
+            let classes = 1 + dice.below(if round % 3 == 0 { 64 } else { 12 }) as u8;
+            let reference = blocks(grid, classes, &mut dice);
+            let mut cells = match round % 4 {
+                0 => blocks(grid, classes, &mut dice),
+                1 => (0..grid.cells()).map(|_| dice.below(64) as u8).collect(),
+                _ => reference.clone(),
+            };
+            for _ in 0..dice.below(20) {
+                let at = dice.below(grid.cells() as u32) as usize;
+                cells[at] = dice.below(classes as u32) as u8;
+            }
+            let present = ClassSet::of(&cells).unwrap();
+            let mut out = vec![0x5a; max_len(grid.cells(), present.len())];
+            let rects = || rects.into_iter();
+            let Some(len) = encode_changes(&cells, &reference, grid, rects(), present, &mut out).unwrap() else {
+                assert!(round % 4 < 2, "a few changes take more than the whole");
+                refused += 1;
+                continue;
+            };
+            let mut back = vec![200; grid.cells()];
+            decode_changes(&out[..len], &reference, grid, rects(), present, &mut back).unwrap();
+            for (at, (&sent, &came)) in cells.iter().zip(&back).enumerate() {
+                let is_inside = rects().any(|rect| rect.rows(grid).any(|row| row.contains(&at)));
+                assert_eq!(came, if is_inside { sent } else { 200 });
+            }
+            if round % 4 > 1 {
+                leant += len;
+                alone += rects().map(|rect| there_and_back(&cells, grid, rect, present, 1)).sum::<usize>();
+            }
+            // Any bytes decode.
+            out.iter_mut().for_each(|byte| *byte = dice.below(256) as u8);
+            decode_changes(&out, &reference, grid, rects(), present, &mut back).unwrap();
+            let is_known = |at: usize| present.contains(back[at]) || back[at] == reference[at];
+            assert!(rects().all(|rect| rect.rows(grid).flatten().all(is_known)));
+        }
+        assert!(2 * leant < alone, "{leant} of {alone}");
+        assert!(refused > 10, "{refused}");
+    }
+
+    #[test]
     fn noise_of_64_classes_stays_near_six_bits_a_cell() {
         let mut dice = Dice(11);
         let grid = Grid::new(1024, 20);
@@ -443,6 +553,14 @@ mod tests {
         let mut dice = Dice(1);
         cells.fill_with(|| dice.below(12) as u8);
         assert_eq!(encode(&cells, all, 0xfff, 5), Err(CodecError::Buffer { have: 5 }));
+        let whole = || [all].into_iter();
+        let changes =
+            |cells: &[u8], present| encode_changes(cells, &[5; 32], grid, whole(), ClassSet(present), &mut [0; 64]);
+        assert_eq!(changes(&[5; 32], 1), Ok(Some(0)), "nothing changed");
+        assert_eq!(changes(&[6; 32], 1), Err(CodecError::Class(6)));
+        assert_eq!(changes(&[6; 31], 64), Err(CodecError::Cells { need: 32, have: 31 }));
+        let short = decode_changes(&[], &[5; 31], grid, whole(), ClassSet(1), &mut [0; 32]);
+        assert_eq!(short, Err(CodecError::Cells { need: 32, have: 31 }));
         let refused = decode_tile(&[], grid, outside, ClassSet(1), prior, &mut Scratch::new(), &mut cells);
         assert_eq!(refused, Err(CodecError::Rect(outside)));
     }
@@ -477,7 +595,7 @@ mod tests {
 
     #[test]
     fn state_stays_within_256_kib() {
-        let bytes = size_of::<Scratch>() + prior::BAKED_BYTES + logistic::TABLE_BYTES;
+        let bytes = size_of::<Scratch>() + prior::BAKED_BYTES + changes::BAKED_BYTES + logistic::TABLE_BYTES;
         assert!(bytes <= 256 * 1024, "{bytes}");
     }
 }
