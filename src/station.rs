@@ -2,8 +2,8 @@
 
 use crate::bundle::{Bundle, BundleError};
 use crate::engine::{Engine, EngineError};
-use crate::receiver::{Config, Decision, Gate, Pace, Receiver, Refined};
-use crate::report::record::{Decided, Outcome, Record};
+use crate::receiver::{Config, Decision, Gate, Pace, Receiver, Refined, Steady};
+use crate::report::record::{Decided, Outcome, Record, names};
 use crate::scene::{Assembly, Dropped, Event, ReceivedFrame, Reception, Scene};
 use crate::wire::KeyRequest;
 use crate::wire::codec::Scratch;
@@ -45,6 +45,7 @@ pub struct Station {
     receiver: Receiver,
     assembly: Assembly,
     scene: Option<Scene>,
+    steady: Steady,
     scratch: Box<Scratch>,
     deadline_us: Option<u64>,
     drops: Drops,
@@ -61,6 +62,7 @@ impl Station {
             receiver: Receiver::open(bundle, config, Pace::default(), engine)?,
             assembly: Assembly::new(from_start),
             scene: None,
+            steady: Steady::default(),
             scratch: Box::new(Scratch::new()),
             deadline_us: config.deadline_us,
             drops: Drops::default(),
@@ -196,12 +198,17 @@ impl Station {
         record.tiles_missing = missing as u16;
         record.mode = conclusion.mode;
         record.gate = conclusion.gate.name();
+        record.risk_permille = conclusion.risk_permille;
         record.steps = conclusion.steps;
         record.cached_steps = conclusion.cached_steps;
         record.macs = conclusion.macs;
         record.saved_macs = conclusion.saved_macs;
         record.provisional = Some(decided(&provisional));
         record.decision = Some(decided(&conclusion.decision));
+        if !frame.late {
+            let steady = self.steady.follow(header.sequence, &conclusion.decision);
+            record.steady = Some(names(steady));
+        }
         if frame.late {
             record.outcome = Outcome::DecidedLate;
             record.reason = "a later frame came first";

@@ -6,6 +6,8 @@ use serde::Deserialize;
 
 /// The version of `bundle.json` that this module reads.
 pub const SCHEMA: u16 = 1;
+/// Most bins of a calibrated gate.
+pub const MAX_BINS: usize = 3;
 /// Most files that a bundle can list.
 pub const MAX_FILES: usize = 16;
 
@@ -23,7 +25,8 @@ pub struct Manifest<'a> {
     pub steps: u16,
     #[serde(default)]
     pub held: HeldScene,
-    pub gate: GateThresholds,
+    #[serde(borrow)]
+    pub gate: GateEntry<'a>,
     pub fusion: FusionWeights,
     /// Of the restore network, found on data.
     #[serde(borrow, default)]
@@ -53,7 +56,60 @@ pub struct FileEntry<'a> {
     pub sha256: &'a str,
 }
 
-/// When the receiver generates. Plain thresholds: they are not calibrated, and promise no risk.
+/// The key `gate`.
+#[derive(Debug, Deserialize)]
+pub struct GateEntry<'a> {
+    pub unknown_permille: u16,
+    pub snr_cdb: i16,
+    pub confidence_permille: u16,
+    #[serde(borrow, default)]
+    pub calibrated: Option<CalibratedEntry<'a>>,
+}
+
+/// What `semrx eval --calibrate-gate` found.
+#[derive(Debug, Deserialize)]
+pub struct CalibratedEntry<'a> {
+    pub alpha_permille: u16,
+    pub delta_permille: u16,
+    /// SHA-256 of the maps that it was found on, lower-case hex.
+    pub data: &'a str,
+    pub bins: Vec<GateBin, MAX_BINS>,
+}
+
+/// A kind of channels, and how doubtful a decision has to be there before a scene is refined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct GateBin {
+    pub channel: GateChannel,
+    /// From this on: unknown cells of 1000, or an SNR in hundredths of dB.
+    pub from: i16,
+    /// Below this.
+    pub below: i16,
+    /// A scene is refined where the head expects more wrong hazards, in thousandths.
+    pub doubt_permille: u16,
+}
+
+/// What a [`GateBin`] tells channels apart by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GateChannel {
+    /// Map payloads, by their unknown cells.
+    Map,
+    /// Soft payloads that arrived in every cell, by their SNR, told or estimated.
+    Soft,
+}
+
+/// Thresholds of a gate by bins of channels, with what they promise: of the frames of such channels, in the long run, a share of `alpha_permille` at most is decided worse than
+/// if everything were refined; at confidence 1 - `delta_permille`, for frames like those that they were found on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CalibratedGate {
+    pub alpha_permille: u16,
+    pub delta_permille: u16,
+    /// SHA-256 of the maps that it was found on, lower-case hex.
+    pub data: std::string::String,
+    pub bins: Vec<GateBin, MAX_BINS>,
+}
+
+/// When the receiver generates, outside the bins of a [`CalibratedGate`]. Plain thresholds: they are not calibrated, and promise no risk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct GateThresholds {
     /// From this share of unknown cells on, of 1000.

@@ -11,7 +11,10 @@ pub use contract::{Contract, Kind, Layout, MAX_CONDITIONS};
 pub use error::BundleError;
 pub use generative::Generative;
 pub use listed::sha256;
-pub use manifest::{CacheBound, FileEntry, FusionWeights, GateThresholds, HeldScene, Manifest, SCHEMA};
+pub use manifest::{
+    CacheBound, CalibratedGate, FileEntry, FusionWeights, GateBin, GateChannel, GateThresholds, HeldScene, Manifest,
+    SCHEMA,
+};
 
 use crate::engine::{Engine, Interface, Session};
 use crate::files;
@@ -33,6 +36,8 @@ pub struct Bundle {
     files: Vec<(String, PathBuf)>,
     pub held: HeldScene,
     pub gate: GateThresholds,
+    /// None: the gate promises nothing.
+    pub calibrated_gate: Option<CalibratedGate>,
     pub fusion: FusionWeights,
     /// Sampler steps when nobody asks for a number.
     pub steps: u16,
@@ -71,6 +76,15 @@ impl Bundle {
         let fusion = manifest.fusion;
         if fusion.unknown_permille.max(fusion.noise_permille) > 1000 {
             return Err(field("fusion", "a weight is above 1000".into()));
+        }
+        if let Some(gate) = &manifest.gate.calibrated {
+            let shares = [gate.alpha_permille, gate.delta_permille];
+            if shares.iter().any(|share| !(1..1000).contains(share)) {
+                return Err(field("gate", "alpha_permille and delta_permille are 1 to 999".into()));
+            }
+            if gate.bins.is_empty() || gate.bins.iter().any(|bin| bin.from >= bin.below) {
+                return Err(field("gate", "a calibrated gate has 1 to 3 bins, each `from` below its `below`".into()));
+            }
         }
         let mut learned = Learned::default();
         let deep = manifest.cache.as_ref().and_then(|cache| cache.deep);
@@ -111,7 +125,17 @@ impl Bundle {
             grid,
             files,
             held: manifest.held,
-            gate: manifest.gate,
+            gate: GateThresholds {
+                unknown_permille: manifest.gate.unknown_permille,
+                snr_cdb: manifest.gate.snr_cdb,
+                confidence_permille: manifest.gate.confidence_permille,
+            },
+            calibrated_gate: manifest.gate.calibrated.map(|gate| CalibratedGate {
+                alpha_permille: gate.alpha_permille,
+                delta_permille: gate.delta_permille,
+                data: gate.data.into(),
+                bins: gate.bins,
+            }),
             fusion,
             steps: manifest.steps,
             cache_threshold: manifest.cache.as_ref().map(|cache| cache.threshold),

@@ -4,7 +4,7 @@ use super::engine::EngineName;
 use super::exit::Failure;
 use super::output::print;
 use super::run::SamplerName;
-use super::{Done, bundles, calibrate};
+use super::{Done, bundles, calibrate, calibrate_gate};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use semrx::evaluation::{
@@ -32,10 +32,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[command(after_help = "\
 Rows: layout-only (the rule on what arrived), prior (most common class of each cell), nearest-fill, hold (what the stream showed there last), hold-nearest (that, else the nearest cell that is known or was shown),
 argmax and fds (soft payloads), semantic_first (the head on what arrived), hybrid N (head, N sampler steps, head again, both fused), adaptive N (N steps at most: none once the
-decision has settled).
+decision has settled), gate N (the same where the gate asks for it, the head alone elsewhere), steady (its hazards with hysteresis over the stream).
   semrx eval --maps maps/
   semrx eval --maps maps/ --depth
   semrx eval --maps maps/ --last 21 --calibrate-cache --sampler ddim
+  semrx eval --maps maps/ --calibrate-gate --alpha 0.1 --confidence 0.9
   semrx eval --maps maps/ --channel tile-loss=0.5 --channel tile-loss=0.5,burst=3 --json")]
 pub struct Options {
     /// Folder of index PNGs
@@ -81,6 +82,16 @@ pub struct Options {
     /// agreement, on channels that lose tiles
     #[arg(long, conflicts_with_all = ["depth", "json"])]
     calibrate_cache: bool,
+    /// In the place of the table, find the thresholds of the gate that keep a risk, on the channels of docs/evidence.md or those given. Files whose names have the same beginning, up
+    /// to the last _, are a recording
+    #[arg(long, conflicts_with_all = ["depth", "json", "calibrate_cache", "last"])]
+    calibrate_gate: bool,
+    /// Most frames that may be decided worse for what isn't generated, as a share
+    #[arg(long, default_value_t = 0.1, requires = "calibrate_gate", value_parser = risk)]
+    alpha: f64,
+    /// How surely that holds, as a share: 1 - delta
+    #[arg(long, default_value_t = 0.9, requires = "calibrate_gate", value_parser = risk)]
+    confidence: f64,
     /// Lost cells that have the same class as without a cache, as a share
     #[arg(long, default_value_t = 0.98, requires = "calibrate_cache", conflicts_with = "depth", value_parser = share)]
     agreement: f64,
@@ -100,6 +111,11 @@ pub struct Options {
 
 fn share(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "not a share, 0 to 1".into())
+}
+
+fn risk(text: &str) -> Result<f64, String> {
+    let is_risk = |share: &f64| (0.001..=0.999).contains(share);
+    text.parse().ok().filter(is_risk).ok_or_else(|| "not a share, 0.001 to 0.999".into())
 }
 
 fn times(text: &str) -> Result<f64, String> {
@@ -134,7 +150,10 @@ pub fn run(options: &Options) -> Done {
     let files = maps::list_beginning(&options.maps, &options.only)?;
     let files = &files[files.len().saturating_sub(options.last.map_or(files.len(), |last| last as usize))..];
     let mut truths: Vec<ClassMap> = Vec::new();
+    let mut recordings: Vec<&str> = Vec::new();
     for file in files {
+        let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        recordings.push(name.rsplit_once('_').map_or(name, |(recording, _)| recording));
         truths.push(maps::read(file, bundle.labels())?.resampled(bundle.grid()));
     }
     let channels = match options.channel.is_empty() {
@@ -162,6 +181,14 @@ pub fn run(options: &Options) -> Done {
             seed: options.seed,
         };
         return calibrate::run(&bundle, &truths, &cases, &wanted, &engine);
+    }
+    if options.calibrate_gate {
+        let wanted =
+            calibrate_gate::Wanted { alpha: options.alpha, delta: 1.0 - options.confidence, seed: options.seed };
+        let mut maps = truths.into_iter();
+        let lengths = recordings.chunk_by(|a, b| a == b).map(<[_]>::len);
+        let recordings: Vec<Vec<ClassMap>> = lengths.map(|length| maps.by_ref().take(length).collect()).collect();
+        return calibrate_gate::run(&bundle, &recordings, &cases, &wanted, &engine);
     }
     let rows = if options.depth { depth_rows() } else { ROWS.to_vec() };
     let progress = ProgressBar::new((cases.len() * truths.len()) as u64);
@@ -276,12 +303,19 @@ fn compare(rows: &[Row], outcome: &Outcome, scores: &[Scores]) -> String {
         text +=
             &format!("  semantic_first agrees with the rule on {:.2} % of zone x type pairs;", 100.0 * agreement.value);
     }
-    for (row, samples) in rows.iter().zip(&outcome.samples).filter(|(row, _)| matches!(row, Row::Hybrid(_))) {
+    let refining = |row: &Row| matches!(row, Row::Hybrid(_) | Row::Steady(_));
+    for (row, samples) in rows.iter().zip(&outcome.samples).filter(|(row, _)| refining(row)) {
         if let Some(difference) = paired_f1(samples, &outcome.samples[first]) {
             text += &format!(" {} - semantic_first F1 {};", row.name(), signed(difference));
         }
     }
-    text.trim_end_matches(';').to_owned() + "\n"
+    let mut text = text.trim_end_matches(';').to_owned() + "\n";
+    let flips = rows.iter().zip(scores).filter_map(|(row, scores)| Some((row, scores.flips?)));
+    let called: Vec<String> = flips.clone().map(|(row, [head, _])| format!("{head:.2} {}", row.name())).collect();
+    if let Some((_, [_, truth])) = flips.last() {
+        text += &format!("  pairs called otherwise than a frame before: {truth:.2} in truth; {}\n", called.join(", "));
+    }
+    text
 }
 
 fn cell(score: Option<Score>) -> String {
@@ -314,6 +348,7 @@ fn json_table(all_rows: &[Row], outcomes: &[(Outcome, Vec<Scores>)]) -> Value {
                     "free_error_rule": score(scores.rule_free_error), "free_error_head": score(scores.head_free_error),
                     "agreement_head": score(scores.head_agreement),
                     "f1_head_minus_semantic_first": score(paired_f1(samples, &outcome.samples[first])),
+                    "flips_head": scores.flips.map(|[head, _]| head), "flips_truth": scores.flips.map(|[_, truth]| truth),
                     "mean_macs": scores.mean_macs, "mean_steps": scores.mean_steps, "generated": scores.generated,
                 })
             })

@@ -3,6 +3,7 @@
 mod bench;
 mod bundles;
 mod calibrate;
+mod calibrate_gate;
 mod demo;
 mod engine;
 mod eval;

@@ -37,6 +37,8 @@ pub struct Scores {
     pub head_free_error: Option<Score>,
     /// Share of the zone x type pairs on which head and truth agree.
     pub head_agreement: Option<Score>,
+    /// Zone x type pairs that the head calls otherwise than in the frame before, a frame; and those that are otherwise in truth.
+    pub flips: Option<[f64; 2]>,
     pub mean_macs: f64,
     pub mean_steps: f64,
     pub generated: f64,
@@ -82,11 +84,24 @@ impl Scores {
             head_agreement: resampled(samples, |frames| {
                 counts(frames, |sample| Some(sample.head?.hazards)).agreement()
             }),
+            flips: flips(samples),
             mean_macs: samples.iter().map(|sample| sample.macs as f64).sum::<f64>() / count,
             mean_steps: samples.iter().map(|sample| sample.steps as f64).sum::<f64>() / count,
             generated: samples.iter().filter(|sample| sample.generated).count() as f64 / count,
         }
     }
+}
+
+/// Of the head and of the truth.
+fn flips(samples: &[Sample]) -> Option<[f64; 2]> {
+    let called: Vec<u32> =
+        samples.iter().map(|sample| sample.head.map(|head| head.hazards.0)).collect::<Option<_>>()?;
+    let truths: Vec<u32> = samples.iter().map(|sample| sample.truth.0).collect();
+    let mean = |sets: &[u32]| {
+        let flips: u32 = sets.windows(2).map(|pair| (pair[0] ^ pair[1]).count_ones()).sum();
+        flips as f64 / (sets.len() - 1) as f64
+    };
+    (samples.len() > 1).then(|| [mean(&called), mean(&truths)])
 }
 
 /// Hazard macro-F1 through the head of `ours` minus that of `theirs`, on the same frames. `None` when either has none.

@@ -4,11 +4,13 @@ mod bootstrap;
 mod caching;
 mod depth;
 mod fitting;
+mod gate;
 mod rows;
 
 pub use bootstrap::{Interval, Score, Scores, paired_f1};
 pub use caching::{Cached, Calibrated, calibrate, calibration_samples, search_turns};
 pub use depth::DepthScores;
+pub use gate::{BINS, GateFinding, GateTrial, calibrate_gate, gate_findings, gate_splits, gate_trials};
 pub use rows::{ROWS, Refining, Row};
 
 use crate::bundle::{Bundle, BundleError};
@@ -153,7 +155,13 @@ pub fn evaluate(
             hybrids.push((refining, Receiver::open(bundle, config, Default::default(), engine)?));
         }
     }
-    let mut judges = Judges { rule: Rule::new(bundle.grid(), labels), prior: bundle.prior()?, labels, hybrids };
+    let mut judges = Judges {
+        rule: Rule::new(bundle.grid(), labels),
+        prior: bundle.prior()?,
+        labels,
+        hybrids,
+        steady: Default::default(),
+    };
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); rows.len()];
     let arrived = receive(labels, maps, case, seed, |scene, truth, sequence| {
         let judged = judges.judge(rows, scene, truth, sequence)?;
@@ -264,7 +272,7 @@ fn sample(rule: &Rule, scene: &Scene, truth: &ClassMap, judged: Judged) -> Sampl
         lost_cells,
         truth: reading.hazards,
         rule: judged.reading.map(|reading| verdict(reading.hazards, permille(reading.free_rows))),
-        head: judged.decision.map(|decision| verdict(decision.hazards(), decision.free_permille)),
+        head: judged.decision.zip(judged.hazards).map(|(decision, hazards)| verdict(hazards, decision.free_permille)),
         macs: judged.macs,
         steps: judged.steps,
         generated: judged.generated,

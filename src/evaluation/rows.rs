@@ -1,8 +1,8 @@
 //! The rows of the table: ways of dealing with what is missing.
 
 use crate::engine::EngineError;
-use crate::receiver::{Decision, Depth, Mode, Receiver};
-use crate::scene::rule::Reading;
+use crate::receiver::{Decision, Depth, Mode, Receiver, Steady};
+use crate::scene::rule::{HazardSet, Reading};
 use crate::scene::{ClassMap, Decider, LabelSet, NEVER, Rule, Scene, Soft, nearest_fill};
 use crate::wire::{Grid, soft};
 
@@ -25,8 +25,10 @@ pub enum Row {
     Fds,
     /// The head on the received scene.
     SemanticFirst,
-    /// The head on the received and on the refined scene, fused.
+    /// The head on the received and on the refined scene, fused; where the mode is auto, on the latter if the gate asks for it.
     Hybrid(Refining),
+    /// The same, its hazards called with hysteresis over the stream.
+    Steady(Refining),
 }
 
 /// How a row refines.
@@ -40,13 +42,15 @@ pub struct Refining {
 }
 
 impl Refining {
-    const fn auto(depth: Depth, steps: u16) -> Self {
-        Refining { mode: Mode::Auto, depth, steps }
+    const fn always(depth: Depth, steps: u16) -> Self {
+        Refining { mode: Mode::Hybrid, depth, steps }
     }
 }
 
+const GATE: Refining = Refining { mode: Mode::Auto, depth: Depth::Fixed, steps: 1 };
+
 /// In the order of the table.
-pub const ROWS: [Row; 12] = [
+pub const ROWS: [Row; 14] = [
     Row::LayoutOnly,
     Row::Prior,
     Row::NearestFill,
@@ -55,10 +59,12 @@ pub const ROWS: [Row; 12] = [
     Row::Argmax,
     Row::Fds,
     Row::SemanticFirst,
-    Row::Hybrid(Refining::auto(Depth::Fixed, 1)),
-    Row::Hybrid(Refining::auto(Depth::Fixed, 2)),
-    Row::Hybrid(Refining::auto(Depth::Fixed, 4)),
-    Row::Hybrid(Refining::auto(Depth::Adaptive, 4)),
+    Row::Hybrid(Refining::always(Depth::Fixed, 1)),
+    Row::Hybrid(Refining::always(Depth::Fixed, 2)),
+    Row::Hybrid(Refining::always(Depth::Fixed, 4)),
+    Row::Hybrid(Refining::always(Depth::Adaptive, 4)),
+    Row::Hybrid(GATE),
+    Row::Steady(GATE),
 ];
 
 impl Row {
@@ -72,9 +78,15 @@ impl Row {
             Row::Argmax => "argmax".into(),
             Row::Fds => "fds".into(),
             Row::SemanticFirst => "semantic_first".into(),
+            Row::Steady(refining) => format!("{}, steady", Row::Hybrid(refining).name()),
             Row::Hybrid(Refining { mode, depth, steps }) => {
-                let name = if depth == Depth::Adaptive { "adaptive" } else { "hybrid" };
-                format!("{name} {steps}{}", if mode == Mode::Hybrid { ", forced" } else { "" })
+                let name = match (mode, depth) {
+                    (Mode::Auto, Depth::Fixed) => "gate",
+                    (Mode::Auto, Depth::Adaptive) => "gate, adaptive",
+                    (_, Depth::Fixed) => "hybrid",
+                    (_, Depth::Adaptive) => "adaptive",
+                };
+                format!("{name} {steps}")
             }
         }
     }
@@ -93,6 +105,8 @@ pub(super) struct Judged {
     pub map: Option<Vec<u8>>,
     pub reading: Option<Reading>,
     pub decision: Option<Decision>,
+    /// Those of the decision, or what is called in their place.
+    pub hazards: Option<HazardSet>,
     pub macs: u64,
     /// Sampler steps.
     pub steps: u16,
@@ -105,6 +119,7 @@ pub(super) struct Judges {
     pub labels: &'static LabelSet,
     /// For the hybrid rows; the first one also serves as the head alone.
     pub hybrids: Vec<(Refining, Receiver)>,
+    pub steady: Steady,
 }
 
 impl Judges {
@@ -137,6 +152,7 @@ impl Judges {
                     map: Some(map),
                     reading: Some(reading),
                     decision: None,
+                    hazards: None,
                     macs: 0,
                     steps: 0,
                     generated: false,
@@ -163,7 +179,14 @@ impl Judges {
                 let head = self.head();
                 let decision = head.provisional(scene)?;
                 let (macs, _) = head.macs();
-                Ok(Judged { map: None, reading: None, decision: Some(decision), macs, steps: 0, generated: false })
+                let hazards = Some(decision.hazards());
+                let decision = Some(decision);
+                Ok(Judged { map: None, reading: None, decision, hazards, macs, steps: 0, generated: false })
+            }
+            Row::Steady(refining) => {
+                let mut judged = self.judge_row(Row::Hybrid(refining), scene, truth, sequence)?;
+                judged.hazards = judged.decision.as_ref().map(|decision| self.steady.follow(sequence, decision));
+                Ok(judged)
             }
             Row::Hybrid(refining) => {
                 let index = self.hybrids.iter().position(|(other, _)| *other == refining).unwrap_or(0);
@@ -176,9 +199,9 @@ impl Judges {
                     None => fill(scene, |cell| self.prior.cells[cell]),
                 };
                 let reading = Some(self.rule.read_all(&map));
-                let decision = Some(conclusion.decision);
+                let (decision, hazards) = (Some(conclusion.decision), Some(conclusion.decision.hazards()));
                 let (macs, steps) = (conclusion.macs, conclusion.steps);
-                Ok(Judged { map: Some(map), reading, decision, macs, steps, generated })
+                Ok(Judged { map: Some(map), reading, decision, hazards, macs, steps, generated })
             }
         }
     }
@@ -192,9 +215,10 @@ impl Judges {
     /// A map through the rule and through the head.
     fn judge_map(&mut self, map: Vec<u8>) -> Result<Judged, EngineError> {
         let reading = Some(self.rule.read_all(&map));
-        let decision = Some(self.head().judge(&map)?);
+        let decision = self.head().judge(&map)?;
         let (macs, _) = self.head().macs();
-        Ok(Judged { map: Some(map), reading, decision, macs, steps: 0, generated: false })
+        let (decision, hazards) = (Some(decision), Some(decision.hazards()));
+        Ok(Judged { map: Some(map), reading, decision, hazards, macs, steps: 0, generated: false })
     }
 
     fn head(&mut self) -> &mut Receiver {

@@ -56,6 +56,11 @@ impl Decision {
         hazards
     }
 
+    /// How many of the hazards the head expects to call wrongly, in thousandths: 0..=13500.
+    pub fn doubt_permille(&self) -> u16 {
+        self.hazard_permille.iter().map(|&p| p.min(1000 - p.min(1000))).sum()
+    }
+
     /// How sure the head is of the hazard that it is least sure of, 500..=1000.
     pub fn confidence_permille(&self) -> u16 {
         let sure = self.hazard_permille.iter().map(|&p| p.max(1000 - p.min(1000)));
@@ -80,6 +85,7 @@ mod tests {
         assert_eq!(decision.hazard_permille[7], 881);
         assert_eq!(decision.hazards(), HazardSet(1 << 7));
         assert_eq!(decision.confidence_permille(), 881);
+        assert_eq!(decision.doubt_permille(), 119);
     }
 
     #[test]

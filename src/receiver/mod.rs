@@ -8,12 +8,14 @@ mod condition;
 mod depth;
 mod gate;
 mod refine;
+mod steady;
 
 pub use belief::{Belief, Decision};
 pub use condition::Condition;
 pub use depth::Depth;
 pub use gate::{Gate, Pace};
 pub use refine::{Refined, SamplerKind, Spent, Watched};
+pub use steady::Steady;
 
 use crate::bundle::{Bundle, BundleError};
 use crate::engine::{Engine, EngineError, Interface, Session};
@@ -84,6 +86,8 @@ pub struct Conclusion {
     /// `semantic_first` or `hybrid`.
     pub mode: &'static str,
     pub gate: Gate,
+    /// Of 1000 frames on such channels, how many at most are decided worse for what wasn't generated. `None` where nothing is promised.
+    pub risk_permille: Option<u16>,
     /// Why the gate is [`Gate::Failed`]; else empty.
     pub reason: Reason,
     /// Sampler steps taken, those of a refinement that failed included.
@@ -249,12 +253,14 @@ impl Receiver {
             // Every step is looked at by the head.
             pace.step_us += pace.head_us;
         }
-        let (gate, steps) = gate::choose(&gate::Question {
+        let gate::Choice { gate, steps, risk_permille } = gate::choose(&gate::Question {
             mode: self.config.mode,
             thresholds: self.bundle.gate,
+            calibrated: self.bundle.calibrated_gate.as_ref(),
             known_permille,
             soft_snr_cdb,
             confidence_permille: provisional.confidence_permille(),
+            doubt_permille: provisional.doubt_permille(),
             wanted,
             left_us: self.config.deadline_us.map(|deadline_us| deadline_us.saturating_sub(elapsed_us)),
             pace,
@@ -263,6 +269,7 @@ impl Receiver {
             decision: *provisional,
             mode: "semantic_first",
             gate,
+            risk_permille,
             reason: Reason::new(),
             steps: 0,
             cached_steps: 0,
@@ -272,15 +279,15 @@ impl Receiver {
         if self.refiner.is_none() || steps == 0 {
             return Ok(conclusion);
         }
-        let weight = match gate {
-            Gate::Noise => self.bundle.fusion.noise_permille,
-            _ => self.bundle.fusion.unknown_permille,
+        let weight = match gate::is_noisy(soft_snr_cdb, &self.bundle.gate) {
+            true => self.bundle.fusion.noise_permille,
+            false => self.bundle.fusion.unknown_permille,
         };
         match self.refine(provisional, weight, steps, sequence, &mut conclusion) {
             Ok(decision) => (conclusion.decision, conclusion.mode) = (decision, "hybrid"),
             Err(Broken::Check(error)) => return Err(error),
             Err(broken) => {
-                conclusion.gate = Gate::Failed;
+                (conclusion.gate, conclusion.risk_permille) = (Gate::Failed, None);
                 conclusion.reason = reason(&broken, steps);
             }
         }

@@ -107,6 +107,8 @@ pub struct Record<'a> {
     pub mode: &'a str,
     /// What the gate found.
     pub gate: &'a str,
+    /// Of 1000 frames on such channels, how many at most are decided worse for what the gate did not generate. `null`: nothing is promised.
+    pub risk_permille: Option<u16>,
     /// Sampler steps, those of a refinement that failed included.
     pub steps: u16,
     /// Steps among them at which a cache answered for the restore network.
@@ -118,13 +120,20 @@ pub struct Record<'a> {
     /// The head's decision on the received scene, published before anything was generated.
     pub provisional: Option<Decided>,
     pub decision: Option<Decided>,
+    /// The pairs that are called present with hysteresis over the stream. `null` where nothing was decided, or late.
+    pub steady: Option<Vec<&'static str, PAIRS>>,
     pub timing: Timing,
 }
 
 impl Decided {
     pub fn new(free_permille: [u16; COLUMNS], hazard_permille: [u16; PAIRS], hazards: HazardSet) -> Self {
-        Decided { free_permille, hazard_permille, hazards: hazards.iter().map(|pair| PAIR_NAMES[pair]).collect() }
+        Decided { free_permille, hazard_permille, hazards: names(hazards) }
     }
+}
+
+/// The [`PAIR_NAMES`] of a set.
+pub fn names(hazards: HazardSet) -> Vec<&'static str, PAIRS> {
+    hazards.iter().map(|pair| PAIR_NAMES[pair]).collect()
 }
 
 impl Record<'_> {
@@ -146,12 +155,14 @@ impl Record<'_> {
             tiles_missing: 0,
             mode: "",
             gate: "",
+            risk_permille: None,
             steps: 0,
             cached_steps: 0,
             macs: 0,
             saved_macs: 0,
             provisional: None,
             decision: None,
+            steady: None,
             timing: Timing::default(),
         }
     }
@@ -192,12 +203,14 @@ mod tests {
             tiles_missing: 256,
             mode: "semantic_first",
             gate: "deadline",
+            risk_permille: Some(999),
             steps: u16::MAX,
             cached_steps: u16::MAX,
             macs: u64::MAX,
             saved_macs: u64::MAX,
             provisional: decided(),
             decision: decided(),
+            steady: Some(names(HazardSet((1 << PAIRS) - 1))),
             timing: Timing { decode_us: u64::MAX, provisional_us: u64::MAX, decision_us: u64::MAX },
             ..Record::empty(u16::MAX, u32::MAX, u32::MAX, Outcome::DecidedLate)
         };
