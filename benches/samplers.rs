@@ -19,7 +19,7 @@ use semrx::receiver::{Config, Mode, Pace, Receiver, Refined, SamplerKind};
 use semrx::report::metrics::{Confusion, block_shares, cell_distance, energy_score, share_distance};
 use semrx::sampler::Cache;
 use semrx::scene::{ClassMap, Scene};
-use semrx::wire::Payload;
+use semrx::wire::{Cut, Payload};
 use serde_json::json;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -157,7 +157,7 @@ fn options() -> Options {
 fn scenes(bundle: &Bundle, maps: &[ClassMap], options: &Options) -> Vec<(Scene, ClassMap)> {
     let channel: semrx::link::ChannelSpec = options.channel.parse().unwrap_or_else(|error| panic!("{error}"));
     let payload = if channel.sigma.is_some() { Payload::Soft8 } else { Payload::Map };
-    let case = Case { payload, channel, blind: false, max_bytes: None, delta: None };
+    let case = Case { payload, channel, blind: false, max_bytes: None, delta: None, cut: Cut::Blocks, parity: 0 };
     let frames = options.frames.clamp(1, maps.len().max(1));
     let is_chosen = |sequence: usize| sequence * frames / maps.len() != (sequence + 1) * frames / maps.len();
     let mut scenes = Vec::new();

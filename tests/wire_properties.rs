@@ -7,8 +7,8 @@ use proptest::sample::Index;
 use semrx::scene::{Assembly, Event, Reception};
 use semrx::wire::codec::Scratch;
 use semrx::wire::{
-    ClassSet, Context, End, Grid, Header, Packet, Params, Payload, TileSet, Tiling, buffer_len, emit_delta, emit_end,
-    emit_frame, emit_tile, read_changes, read_map_tile, read_soft_tile, soft,
+    ClassSet, Context, Cut, End, Grid, Header, Packet, Params, Payload, TileSet, Tiling, buffer_len, emit_delta,
+    emit_end, emit_frame, emit_tile, read_changes, read_map_tile, read_soft_tile, soft,
 };
 
 /// A frame as its sender has it.
@@ -46,13 +46,8 @@ impl Sent {
 
     /// Whether the cells of tile `index` in `cells` are those that were sent.
     fn holds(&self, index: usize, cells: &[u8]) -> bool {
-        let grid = self.header.params.grid;
-        let rect = self.header.params.tiling.rect(grid, index).unwrap();
-        (rect.y..rect.y + rect.height).all(|y| {
-            let start = y as usize * grid.width as usize + rect.x as usize;
-            let row = start..start + rect.width as usize;
-            cells[row.clone()] == self.cells[row]
-        })
+        let params = &self.header.params;
+        params.patch(index).unwrap().indices(params.grid).all(|cell| cells[cell] == self.cells[cell])
     }
 }
 
@@ -60,13 +55,15 @@ fn params() -> impl Strategy<Value = Params> {
     let payload = prop_oneof![2 => Just(Payload::Map), 1 => Just(Payload::Soft4), 1 => Just(Payload::Soft8)];
     // Label set 1 has priors of its own, for twelve classes: more of them are nonsense that must be survived too.
     let labels = prop_oneof![Just((1u16, 12u8)), (Just(1u16), 1u8..=64), (any::<u16>(), 1u8..=64)];
-    (1u16..=40, 1u16..=30, any::<(Index, Index)>(), payload, labels).prop_map(
-        |(width, height, (rows, cols), payload, (label_set, classes))| Params {
+    (1u16..=40, 1u16..=30, any::<(Index, Index, bool)>(), payload, labels).prop_map(
+        |(width, height, (rows, cols, is_phases), payload, (label_set, classes))| Params {
             grid: Grid::new(width, height),
             tiling: Tiling {
                 rows: 1 + rows.index(height.min(16) as usize) as u8,
                 cols: 1 + cols.index(width.min(16) as usize) as u8,
             },
+            cut: if is_phases { Cut::Phases } else { Cut::Blocks },
+            parity: 0,
             payload,
             label_set,
             classes,
@@ -307,8 +304,8 @@ proptest! {
         match sent.header.params.payload.soft_bits() {
             None => prop_assert!(read.is_none()),
             Some(bits) => {
-                let rect = sent.header.params.tiling.rect(sent.header.params.grid, index).unwrap();
-                prop_assert_eq!(read.is_some(), bytes.len() == soft::tile_len(rect, sent.header.present, bits));
+                let patch = sent.header.params.patch(index).unwrap();
+                prop_assert_eq!(read.is_some(), bytes.len() == soft::tile_len(patch, sent.header.present, bits));
             }
         }
         prop_assert!(read_tile(&sent.header, sent.tiles(), &bytes).is_none());
@@ -387,13 +384,10 @@ fn assert_tile(sent: &Sent, index: usize, read: &[u8]) -> Result<(), TestCaseErr
         return Ok(());
     };
     let (zero, one) = (soft::zero_code(bits), soft::zero_code(bits) + soft::unit_steps(bits));
-    let rect = params.tiling.rect(params.grid, index).unwrap();
+    let patch = params.patch(index).unwrap();
     for (plane, class) in read.chunks(params.grid.cells()).zip(sent.header.present.iter()) {
-        for y in rect.y..rect.y + rect.height {
-            for x in rect.x..rect.x + rect.width {
-                let cell = y as usize * params.grid.width as usize + x as usize;
-                prop_assert_eq!(plane[cell], if sent.cells[cell] == class { one } else { zero });
-            }
+        for cell in patch.indices(params.grid) {
+            prop_assert_eq!(plane[cell], if sent.cells[cell] == class { one } else { zero });
         }
     }
     Ok(())
@@ -421,6 +415,8 @@ fn journey() -> impl Strategy<Value = Journey> {
             let params = Params {
                 grid: Grid::new(4, 2),
                 tiling: Tiling { rows: 2, cols: 2 },
+                cut: Cut::Blocks,
+                parity: 0,
                 payload: Payload::Map,
                 label_set: 1,
                 classes: 12,

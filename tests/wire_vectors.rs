@@ -8,7 +8,7 @@ use semrx::link::srx::{SrxReader, SrxWriter};
 use semrx::link::{Erasures, Interrupt, LinkInfo, Packet as LinkPacket, Sink, Source};
 use semrx::wire::codec::Scratch;
 use semrx::wire::{
-    ClassSet, End, Grid, Header, KeyRequest, Packet, Params, Payload, TileSet, Tiling, WireError, buffer_len,
+    ClassSet, Cut, End, Grid, Header, KeyRequest, Packet, Params, Payload, TileSet, Tiling, WireError, buffer_len,
     emit_delta, emit_end, emit_frame, emit_request, emit_tile, read_changes, read_map_tile, read_soft_tile,
 };
 
@@ -66,6 +66,8 @@ fn params() -> Params {
     Params {
         grid: Grid::new(8, 4),
         tiling: Tiling { rows: 1, cols: 2 },
+        cut: Cut::Blocks,
+        parity: 0,
         payload: Payload::Map,
         label_set: 1,
         classes: 12,

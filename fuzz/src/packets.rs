@@ -16,7 +16,7 @@ use semrx::scene::{Assembly, Event, ReceivedFrame, Reception, Scene};
 use semrx::wire::codec::{
     Prior, Scratch, decode_changes, decode_tile, encode_changes, encode_tile, max_len,
 };
-use semrx::wire::{ClassSet, Grid, Rect};
+use semrx::wire::{ClassSet, Grid, Patch};
 
 /// Larger frames (classes times cells) are left alone: they cost time and say nothing that small ones don't.
 const MOST_SCORES: usize = 1 << 12;
@@ -96,7 +96,7 @@ fn recode(data: &[u8]) {
         return;
     };
     let grid = Grid::new(width as u16 % 48 + 1, height as u16 % 48 + 1);
-    let rect = Rect { x: 0, y: 0, width: grid.width, height: grid.height };
+    let rect = Patch::block(0, 0, grid.width, grid.height);
     let present = ClassSet(u64::from_le_bytes(*set) | 1 << (classes % 64));
     let prior = Prior::for_label_set(label_set as u16 % 3, grid);
     let mut scratch = Scratch::new();

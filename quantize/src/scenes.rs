@@ -11,7 +11,7 @@ use semrx::maps;
 use semrx::receiver::{Config, Mode, Receiver, SamplerKind, Watched};
 use semrx::sampler::Cache;
 use semrx::scene::{ClassMap, Scene};
-use semrx::wire::Payload;
+use semrx::wire::{Cut, Payload};
 use std::path::Path;
 
 /// Channels that the maps cross, one after another: each map adds samples of one of them.
@@ -99,7 +99,15 @@ impl Samples {
         let (mut held, mut drawn, mut missing, mut failed) = (Vec::new(), 0, None, None);
         for (number, (payload, channel)) in CHANNELS.iter().enumerate() {
             let channel = channel.parse().map_err(|error| QuantizeError::calibration(folder, error))?;
-            let case = Case { payload: *payload, channel, blind: false, max_bytes: None, delta: None };
+            let case = Case {
+                payload: *payload,
+                channel,
+                blind: false,
+                max_bytes: None,
+                delta: None,
+                cut: Cut::Blocks,
+                parity: 0,
+            };
             // So many maps of this channel, as evenly as whole numbers go.
             let share = (draw.samples + CHANNELS.len() - 1 - number) / CHANNELS.len();
             let mut taken = 0;

@@ -18,7 +18,7 @@ use semrx::report::record::PAIR_NAMES;
 use semrx::sampler::MAX_LEVELS;
 use semrx::scene::ClassMap;
 use semrx::sender::Delta;
-use semrx::wire::Payload;
+use semrx::wire::{Cut, MAX_PARITY, Payload};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -60,6 +60,12 @@ pub struct Options {
     /// Send maps as changes since key frames, as semrx send --delta does; a key frame that is lacked is asked for at once
     #[arg(long, value_name = "WHICH")]
     delta: Option<Delta>,
+    /// Which cells make a tile: blocks or phases, as semrx send --cut
+    #[arg(long, value_name = "CUT", default_value = "blocks")]
+    cut: Cut,
+    /// Tiles of parity of each map frame, as semrx send --parity
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=MAX_PARITY as i64))]
+    parity: u8,
     /// The radio tells no SNR: that of soft payloads is estimated from their codes
     #[arg(long)]
     blind_snr: bool,
@@ -166,7 +172,15 @@ pub fn run(options: &Options) -> Done {
         .into_iter()
         .map(|channel| {
             let payload = if channel.sigma.is_some() { Payload::Soft8 } else { Payload::Map };
-            Case { payload, channel, blind: options.blind_snr, max_bytes: options.max_bytes, delta: options.delta }
+            Case {
+                payload,
+                channel,
+                blind: options.blind_snr,
+                max_bytes: options.max_bytes,
+                delta: options.delta,
+                cut: options.cut,
+                parity: if payload == Payload::Map { options.parity } else { 0 },
+            }
         })
         .collect();
 

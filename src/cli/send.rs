@@ -9,7 +9,7 @@ use semrx::link::{Address, ChannelSpec, Sink};
 use semrx::maps;
 use semrx::scene::{LABEL_SETS, LabelSet};
 use semrx::sender::{Delta, Form, GivenUp, Packing, Sender, Sent, Settings};
-use semrx::wire::{Grid, Packet as WirePacket, Params, Payload, Tiling, WireError};
+use semrx::wire::{Cut, Grid, MAX_PARITY, Packet as WirePacket, Params, Payload, Tiling, WireError};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -61,6 +61,12 @@ pub struct Options {
     /// Tiles of a frame
     #[arg(long, value_name = "ROWSxCOLS", default_value = "4x2")]
     tiles: Tiling,
+    /// Which cells make a tile: blocks of neighbours, or phases, every so many rows and columns
+    #[arg(long, value_name = "CUT", default_value = "blocks")]
+    cut: Cut,
+    /// Further tiles of each frame, from any of which a lost tile is restored (Reed-Solomon)
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=MAX_PARITY as i64))]
+    parity: u8,
     /// map (a class a cell), soft4 or soft8 (a score a class and cell, for analogue links)
     #[arg(long, default_value = "map", value_parser = payload)]
     payload: Payload,
@@ -124,6 +130,8 @@ pub fn run(options: &Options) -> Done {
     let params = Params {
         grid: options.grid,
         tiling: options.tiles,
+        cut: options.cut,
+        parity: options.parity,
         payload: options.payload,
         label_set: options.labels.id,
         classes: options.labels.len() as u8,
@@ -139,6 +147,8 @@ pub fn run(options: &Options) -> Done {
     let settings = Settings {
         stream: options.stream,
         tiling: options.tiles,
+        cut: options.cut,
+        parity: options.parity,
         payload: options.payload,
         packing: match options.packet {
             Packet::Frame => Packing::Frame,

@@ -22,7 +22,7 @@ use crate::scene::rule::{COLUMNS, HazardSet};
 use crate::scene::{Assembly, ClassMap, Event, LabelSet, Reception, Rule, Scene};
 use crate::sender::{Delta, Sender, Settings};
 use crate::wire::codec::Scratch;
-use crate::wire::{Header, KeyRequest, Payload, WireError};
+use crate::wire::{Cut, Header, KeyRequest, Payload, WireError};
 use rows::{Judged, Judges};
 use std::fmt;
 
@@ -37,6 +37,10 @@ pub struct Case {
     pub max_bytes: Option<u32>,
     /// [`Settings::delta`]. The receiver's wish for a key frame reaches the sender before its next frame, whatever the channel.
     pub delta: Option<Delta>,
+    /// [`Settings::cut`].
+    pub cut: Cut,
+    /// [`Settings::parity`].
+    pub parity: u8,
 }
 
 /// Sizes of the errors of an SNR, in dB.
@@ -204,6 +208,8 @@ pub fn receive(
         key_every: 10,
         max_bytes: case.max_bytes,
         delta: case.delta,
+        cut: case.cut,
+        parity: case.parity,
         ..Settings::default()
     };
     let mut sender = Sender::new(settings, labels);

@@ -169,10 +169,12 @@ mod tests {
     #[test]
     fn what_is_not_held_is_filled_where_the_bundle_says_so() {
         use crate::wire::codec::Scratch;
-        use crate::wire::{ClassSet, Header, Packet, Params, Payload, TileSet, Tiling, buffer_len, emit_frame};
+        use crate::wire::{ClassSet, Cut, Header, Packet, Params, Payload, TileSet, Tiling, buffer_len, emit_frame};
         let params = Params {
             grid: Grid::new(8, 1),
             tiling: Tiling { rows: 1, cols: 4 },
+            cut: Cut::Blocks,
+            parity: 0,
             payload: Payload::Map,
             label_set: 1,
             classes: 12,

@@ -172,7 +172,7 @@ impl Assembly {
 
     /// A buffer for a frame of which a packet brings `bytes` bytes.
     fn buffer(&mut self, header: &Header, bytes: usize) -> Tiles {
-        let count = if header.reference.is_some() { 1 } else { header.params.tiling.tiles() };
+        let count = if header.reference.is_some() { 1 } else { header.params.slots() };
         let room = self.spare.first().map_or(0, Tiles::room);
         if bytes > room {
             self.spare.iter_mut().for_each(|tiles| tiles.grow(bytes.next_power_of_two()));
@@ -246,9 +246,9 @@ impl Assembly {
             let header = packet.header;
             let frame = ReceivedFrame {
                 // Its other tiles may be as long; but what has not come is not worth much memory.
-                tiles: self.buffer(&header, (header.params.tiling.tiles() * packet.tile.len()).min(MAX_AHEAD)),
+                tiles: self.buffer(&header, (header.params.slots() * packet.tile.len()).min(MAX_AHEAD)),
                 header,
-                sent: TileSet::all(header.params.tiling.tiles()),
+                sent: TileSet::all(header.params.slots()),
                 snr_cdb: None,
                 delay_us: 0,
                 link_bytes: 0,
@@ -342,7 +342,7 @@ impl Assembly {
 mod tests {
     use super::*;
     use crate::wire::codec::Scratch;
-    use crate::wire::{ClassSet, Grid, Params, Payload, Tiling, buffer_len, emit_end, emit_frame, emit_tile};
+    use crate::wire::{ClassSet, Cut, Grid, Params, Payload, Tiling, buffer_len, emit_end, emit_frame, emit_tile};
 
     fn header(sequence: u32) -> Header {
         Header {
@@ -354,6 +354,8 @@ mod tests {
             params: Params {
                 grid: Grid::new(16, 8),
                 tiling: Tiling { rows: 1, cols: 2 },
+                cut: Cut::Blocks,
+                parity: 0,
                 payload: Payload::Map,
                 label_set: 1,
                 classes: 12,

@@ -5,6 +5,7 @@ mod denoise;
 mod fill;
 mod labels;
 mod map;
+pub mod parity;
 mod regions;
 pub mod rule;
 mod snr;
@@ -23,7 +24,9 @@ pub use street::Street;
 pub use tiles::Tiles;
 
 use crate::wire::codec::Scratch;
-use crate::wire::{Header, Params, Payload, TileSet, WireError, read_changes, read_map_tile, read_soft_tile, soft};
+use crate::wire::{
+    Header, Params, Payload, TileSet, WireError, decode_map_tile, read_changes, read_map_tile, read_soft_tile, soft,
+};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -168,11 +171,9 @@ impl Scene {
             holds.insert(index);
         }
         self.lacks_key = holds.len() < tiling.tiles();
-        for rect in
-            (0..tiling.tiles()).filter(|&index| holds.contains(index)).filter_map(|index| tiling.rect(grid, index))
-        {
-            for cells in rect.rows(grid) {
-                self.cells[cells.clone()].copy_from_slice(&key_frame.cells[cells]);
+        for index in (0..tiling.tiles()).filter(|&index| holds.contains(index)) {
+            for cell in self.params.patch(index).into_iter().flat_map(|patch| patch.indices(grid)) {
+                self.cells[cell] = key_frame.cells[cell];
             }
         }
         let read = match changes {
@@ -191,16 +192,20 @@ impl Scene {
         read.map(|_| ())
     }
 
+    /// Tiles of which nothing is known.
+    fn missing(&self) -> usize {
+        (0..self.params.tiling.tiles()).filter(|&index| !self.knows(index)).count()
+    }
+
     /// Whether tile `index` is known: in all of its cells, or in none.
     fn knows(&self, index: usize) -> bool {
         first_cell(&self.params, index).is_some_and(|cell| self.known[cell])
     }
 
     fn know(&mut self, index: usize) {
-        let Some(rect) = self.params.tiling.rect(self.params.grid, index) else { return };
-        for cells in rect.rows(self.params.grid) {
-            self.known[cells.clone()].fill(true);
-            self.confidence[cells].fill(255);
+        let Some(patch) = self.params.patch(index) else { return };
+        for cell in patch.indices(self.params.grid) {
+            (self.known[cell], self.confidence[cell]) = (true, 255);
         }
     }
 
@@ -220,12 +225,19 @@ impl Scene {
                 damaged(0, error);
             }
         } else {
-            for (index, tile) in frame.tiles.iter().enumerate() {
+            for (index, tile) in frame.tiles.iter().take(header.params.tiling.tiles()).enumerate() {
                 let put = tile.map_or(Ok(()), |tile| self.put_tile(header, index, tile, scratch));
                 put.unwrap_or_else(|error| damaged(index, error));
             }
+            if header.params.parity > 0 && self.missing() > 0 {
+                for (index, data) in parity::restore(frame) {
+                    if decode_map_tile(header, index, &data, scratch, &mut self.cells).is_ok() {
+                        self.know(index);
+                    }
+                }
+            }
         }
-        let missing = (0..self.params.tiling.tiles()).filter(|&index| !self.knows(index)).count();
+        let missing = self.missing();
         self.finish(frame.snr_cdb);
         missing
     }
@@ -321,14 +333,13 @@ impl KeyFrame {
 }
 
 fn first_cell(params: &Params, tile: usize) -> Option<usize> {
-    let Params { grid, tiling, .. } = *params;
-    tiling.rect(grid, tile).map(|rect| rect.y as usize * grid.width as usize + rect.x as usize)
+    params.patch(tile).map(|patch| patch.at(params.grid, 0, 0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{ClassSet, Grid, Packet, Tiling, buffer_len, emit_delta, emit_frame};
+    use crate::wire::{ClassSet, Cut, Grid, Packet, Tiling, buffer_len, emit_delta, emit_frame};
 
     fn header(sequence: u32, cells: &[u8]) -> Header {
         Header {
@@ -340,6 +351,8 @@ mod tests {
             params: Params {
                 grid: Grid::new(32, 16),
                 tiling: Tiling { rows: 2, cols: 2 },
+                cut: Cut::Blocks,
+                parity: 0,
                 payload: Payload::Map,
                 label_set: 1,
                 classes: 12,

@@ -9,11 +9,11 @@ pub use change::Delta;
 pub use rate::GivenUp;
 
 use crate::link::{Channel, ChannelSpec, CodeBits, Layout, Packet, Slot, SlotKind};
-use crate::scene::{ClassMap, LabelSet, Rule};
+use crate::scene::{ClassMap, LabelSet, Rule, parity};
 use crate::wire::codec::Scratch;
 use crate::wire::{
-    ClassSet, Header, KeyRequest, Packet as WirePacket, Params, Payload, TileSet, Tiling, WireError, buffer_len,
-    emit_delta, emit_end, emit_frame, emit_tile, soft,
+    ClassSet, Cut, Header, KeyRequest, Packet as WirePacket, Params, Payload, TileSet, Tiling, WireError, buffer_len,
+    emit_coded, emit_coded_tile, emit_delta, emit_end, emit_frame, emit_tile, encode_map_tile, soft,
 };
 use rate::{Fitted, Rate};
 use std::borrow::Cow;
@@ -33,6 +33,9 @@ pub enum Packing {
 pub struct Settings {
     pub stream: u16,
     pub tiling: Tiling,
+    pub cut: Cut,
+    /// Tiles of parity, as [`Params::parity`].
+    pub parity: u8,
     pub payload: Payload,
     pub packing: Packing,
     /// Every so many frames one is a key frame, the first one always; at least 1.
@@ -75,6 +78,8 @@ impl Default for Settings {
         Settings {
             stream: 1,
             tiling: Tiling::DEFAULT,
+            cut: Cut::Blocks,
+            parity: 0,
             payload: Payload::Map,
             packing: Packing::Frame,
             key_every: 10,
@@ -153,6 +158,8 @@ impl Sender {
             params: Params {
                 grid: map.grid,
                 tiling: self.settings.tiling,
+                cut: self.settings.cut,
+                parity: self.settings.parity,
                 payload: self.settings.payload,
                 label_set: self.labels.id,
                 classes: self.labels.len() as u8,
@@ -177,18 +184,18 @@ impl Sender {
         };
         let bytes = match self.settings.packing {
             Packing::Frame => {
-                let len = emit_frame(&header, sent, &map.cells, &mut self.scratch, &mut self.buffer)?;
+                let len = self.emit(&header, sent, &map)?;
                 self.transmit_frame(&header, len, arrived)?;
                 len
             }
             Packing::Tile => {
-                let tiles = self.settings.tiling.tiles();
+                let coded = self.coded(&header, sent, &map)?;
                 let mut total = 0;
-                for index in (0..tiles).filter(|&index| sent.contains(index)) {
-                    let len = emit_tile(&header, index, &map.cells, &mut self.scratch, &mut self.buffer)?;
+                for index in 0..header.params.slots() {
+                    let Some(len) = self.emit_alone(&header, index, sent, &map, &coded)? else { continue };
                     let layout = Layout { slots: vec![slot(&header, index, tile_start(&header), len)] };
                     let packet = Packet::new(self.buffer[..len].to_vec());
-                    let number = self.sequence as u64 * tiles as u64 + index as u64;
+                    let number = self.sequence as u64 * header.params.slots() as u64 + index as u64;
                     self.channel.transmit(packet, &layout, number, true, arrived);
                     total += len;
                 }
@@ -247,8 +254,8 @@ impl Sender {
         let Params { grid, tiling, .. } = header.params;
         let mut changed = TileSet::default();
         for index in 0..tiling.tiles() {
-            let mut rows = tiling.rect(grid, index).into_iter().flat_map(|rect| rect.rows(grid));
-            if rows.any(|row| told.cells[row.clone()] != key_map.cells[row]) {
+            let mut cells = header.params.patch(index).into_iter().flat_map(|patch| patch.indices(grid));
+            if cells.any(|cell| told.cells[cell] != key_map.cells[cell]) {
                 changed.insert(index);
             }
         }
@@ -264,21 +271,93 @@ impl Sender {
         Ok(is_short.then_some((len, stale)))
     }
 
+    /// Writes the tiles in `sent` of `map` as a frame into the buffer; its length.
+    fn emit(&mut self, header: &Header, sent: TileSet, map: &ClassMap) -> Result<usize, WireError> {
+        if header.params.parity == 0 {
+            return emit_frame(header, sent, &map.cells, &mut self.scratch, &mut self.buffer);
+        }
+        let coded = self.coded(header, sent, map)?;
+        emit_coded(header, |index| coded[index].as_deref(), &mut self.buffer)
+    }
+
+    /// Where there is parity, the tiles in `sent` and those of parity as the codec and the code give them, by index.
+    fn coded(&mut self, header: &Header, sent: TileSet, map: &ClassMap) -> Result<Vec<Option<Vec<u8>>>, WireError> {
+        let Params { tiling, parity, .. } = header.params;
+        if parity == 0 {
+            return Ok(Vec::new());
+        }
+        let mut coded: Vec<Option<Vec<u8>>> = vec![None; tiling.tiles()];
+        for (index, tile) in coded.iter_mut().enumerate().filter(|(index, _)| sent.contains(*index)) {
+            let len = encode_map_tile(header, index, &map.cells, &mut self.scratch, &mut self.buffer)?;
+            *tile = Some(self.buffer[..len].to_vec());
+        }
+        let tiles: Vec<Option<&[u8]>> = coded.iter().map(Option::as_deref).collect();
+        let made = match sent.is_empty() {
+            true => vec![None; parity as usize],
+            false => parity::make(&tiles, parity as usize).into_iter().map(Some).collect(),
+        };
+        coded.extend(made);
+        coded.resize(header.params.slots(), None);
+        Ok(coded)
+    }
+
+    /// Writes tile `index` as a packet of its own into the buffer; its length, `None` where it isn't sent. `coded` is what [`coded`](Sender::coded) gave.
+    fn emit_alone(
+        &mut self,
+        header: &Header,
+        index: usize,
+        sent: TileSet,
+        map: &ClassMap,
+        coded: &[Option<Vec<u8>>],
+    ) -> Result<Option<usize>, WireError> {
+        match coded.get(index) {
+            Some(tile) => tile.as_ref().map(|tile| emit_coded_tile(header, index, tile, &mut self.buffer)).transpose(),
+            None if sent.contains(index) => {
+                emit_tile(header, index, &map.cells, &mut self.scratch, &mut self.buffer).map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Bytes of the tiles in `sent` of `map`.
+    fn bytes_of(&mut self, header: &Header, sent: TileSet, map: &ClassMap) -> Result<usize, WireError> {
+        match self.settings.packing {
+            Packing::Frame => self.emit(header, sent, map),
+            Packing::Tile => {
+                let coded = self.coded(header, sent, map)?;
+                let mut total = 0;
+                for index in 0..header.params.slots() {
+                    total += self.emit_alone(header, index, sent, map, &coded)?.unwrap_or(0);
+                }
+                Ok(total)
+            }
+        }
+    }
+
     /// Bytes of `map` with nothing given up.
     fn whole(&mut self, header: &Header, map: &ClassMap) -> Result<usize, WireError> {
-        let tiles = header.params.tiling.tiles();
-        let (scratch, buffer) = (&mut self.scratch, &mut self.buffer);
-        match self.settings.packing {
-            Packing::Frame => emit_frame(header, TileSet::all(tiles), &map.cells, scratch, buffer),
-            Packing::Tile => (0..tiles).map(|index| emit_tile(header, index, &map.cells, scratch, buffer)).sum(),
-        }
+        self.bytes_of(header, TileSet::all(header.params.tiling.tiles()), map)
     }
 
     /// As much of `map` as fits into `most` bytes.
     fn fit(&mut self, header: &Header, map: &ClassMap, most: usize) -> Result<Fitted, WireError> {
-        let Params { grid, tiling, payload, .. } = header.params;
-        let rate = self.rate.take().filter(|rate| rate.is_for(grid));
-        let rate = rate.unwrap_or_else(|| Rate::new(grid, tiling, self.labels));
+        // What parity takes hangs on the longest tile, which is known afterwards: what it was too much is left out of the next try.
+        let mut left = most;
+        loop {
+            let fitted = self.fit_tiles(header, map, most, left)?;
+            let bytes = self.bytes_of(header, fitted.sent, &fitted.map)?;
+            if bytes <= most || fitted.sent.is_empty() {
+                return Ok(fitted);
+            }
+            left = left.saturating_sub(bytes - most);
+        }
+    }
+
+    /// As much of `map` as fits into `left` bytes of `most`, parity not counted.
+    fn fit_tiles(&mut self, header: &Header, map: &ClassMap, most: usize, left: usize) -> Result<Fitted, WireError> {
+        let payload = header.params.payload;
+        let rate = self.rate.take().filter(|rate| rate.is_for(&header.params));
+        let rate = rate.unwrap_or_else(|| Rate::new(header.params, self.labels));
         let (scratch, buffer) = (&mut self.scratch, &mut self.buffer);
         let frame = self.settings.packing == Packing::Frame;
         let before = match frame {
@@ -289,7 +368,7 @@ impl Sender {
             return Err(WireError::Buffer { need: before, have: most });
         }
         let alone = tile_start(header);
-        let fitted = rate.fit(map, payload == Payload::Map, most, before, |map, index| {
+        let fitted = rate.fit(map, payload == Payload::Map, left, before, |map, index| {
             let len = emit_tile(header, index, &map.cells, scratch, buffer)?;
             Ok(match frame {
                 // In a frame it has no header of its own, and a map tile a length.
@@ -318,7 +397,7 @@ fn frame_layout(header: &Header, bytes: &[u8]) -> Result<Layout, WireError> {
         return Ok(Layout { slots: vec![slot(header, 0, changes.start, changes.end)] });
     }
     // A tile that isn't sent has a slot too, without bytes: the others keep their numbers.
-    let ranges = (0..header.params.tiling.tiles()).map(|index| frame.tile_range(index).unwrap_or(0..0));
+    let ranges = (0..header.params.slots()).map(|index| frame.tile_range(index).unwrap_or(0..0));
     let slots = ranges.enumerate().map(|(index, range)| slot(header, index, range.start, range.end));
     Ok(Layout { slots: slots.collect() })
 }
@@ -440,6 +519,48 @@ mod tests {
                         }
                         Err(error) => assert!(most == 0 && packing == Packing::Frame, "{error}"),
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn parity_restores_as_many_tiles_as_it_has() {
+        for (packing, cut) in [
+            (Packing::Frame, Cut::Blocks),
+            (Packing::Frame, Cut::Phases),
+            (Packing::Tile, Cut::Blocks),
+            (Packing::Tile, Cut::Phases),
+        ] {
+            let known = |parity, loss: &str| {
+                let channel = format!("tile-loss={loss}").parse().unwrap();
+                let settings = Settings { channel, packing, cut, parity, key_every: 1, seed: 5, ..Settings::default() };
+                let scenes = received(settings, 20);
+                for (map, scene) in &scenes {
+                    let is_right = |cell: usize| !scene.known()[cell] || scene.cells()[cell] == map.cells[cell];
+                    assert!((0..map.cells.len()).all(is_right));
+                }
+                scenes.iter().map(|(_, scene)| scene.known_permille() as usize).sum::<usize>() / scenes.len()
+            };
+            let (whole, bare, some, most) = (known(0, "0"), known(0, "0.2"), known(2, "0.2"), known(7, "0.2"));
+            assert!(bare < whole && whole == 1000, "{packing:?} {cut:?}: {bare} of {whole}");
+            assert!(some > (bare + 1000) / 2, "{packing:?} {cut:?}: {some} after {bare}");
+            assert!(most > 990, "{packing:?} {cut:?}: {most}");
+        }
+    }
+
+    #[test]
+    fn frames_with_parity_keep_to_their_bytes() {
+        let street = Street::new(3, Grid::new(128, 96));
+        for packing in [Packing::Frame, Packing::Tile] {
+            for most in [150, 300, 500] {
+                let settings = Settings { packing, max_bytes: Some(most), parity: 3, ..Settings::default() };
+                let mut sender = Sender::new(settings, &CAMVID12);
+                for frame in 0..3 {
+                    let mut arrived = Vec::new();
+                    let sent = sender.send(&street.frame(frame), 0, &mut arrived).unwrap();
+                    assert!(sent.bytes <= most as usize, "{packing:?}: {} of {most}", sent.bytes);
+                    assert_eq!(sent.bytes, arrived.iter().map(|packet| packet.bytes.len()).sum::<usize>());
                 }
             }
         }

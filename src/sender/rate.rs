@@ -3,7 +3,7 @@
 use super::simplify::Simplifier;
 use crate::scene::rule::{COLUMNS, ZONES, zone_of};
 use crate::scene::{ClassMap, LabelSet};
-use crate::wire::{Grid, TileSet, Tiling, WireError};
+use crate::wire::{Params, TileSet, WireError};
 
 /// What of a map isn't sent, and what that changes for the task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,33 +26,31 @@ pub(super) struct Fitted {
     pub given_up: GivenUp,
 }
 
-/// Fits the maps of one grid, tiling and label set into bytes.
+/// Fits the maps of one stream into bytes.
 #[derive(Debug, Clone)]
 pub(super) struct Rate {
     simplifier: Simplifier,
-    grid: Grid,
-    tiling: Tiling,
+    params: Params,
     /// Tiles, those first that the task needs most.
     order: Vec<usize>,
 }
 
 impl Rate {
-    pub(super) fn new(grid: Grid, tiling: Tiling, labels: &'static LabelSet) -> Self {
-        let need = |index: usize| {
-            tiling.rect(grid, index).map_or(0, |rect| {
-                let columns = || rect.x..rect.x + rect.width;
-                let cells = (rect.y..rect.y + rect.height).flat_map(|y| columns().map(move |x| (x, y)));
-                cells.map(|(x, y)| zone_of(grid, x, y).map_or(0, need_of)).sum::<u32>()
-            })
+    pub(super) fn new(params: Params, labels: &'static LabelSet) -> Self {
+        let Params { grid, tiling, .. } = params;
+        let need_at = |cell: usize| {
+            let (x, y) = (cell % grid.width as usize, cell / grid.width as usize);
+            zone_of(grid, x as u16, y as u16).map_or(0, need_of)
         };
+        let need = |index: usize| params.patch(index).map_or(0, |patch| patch.indices(grid).map(need_at).sum::<u32>());
         let mut order: Vec<usize> = (0..tiling.tiles()).collect();
         // Of tiles that the corridor doesn't touch, the lower ones are nearer.
         order.sort_by_key(|&index| (std::cmp::Reverse(need(index)), std::cmp::Reverse(index)));
-        Rate { simplifier: Simplifier::new(grid, labels), grid, tiling, order }
+        Rate { simplifier: Simplifier::new(grid, labels), params, order }
     }
 
-    pub(super) fn is_for(&self, grid: Grid) -> bool {
-        self.grid == grid
+    pub(super) fn is_for(&self, params: &Params) -> bool {
+        self.params == *params
     }
 
     /// Fits `map` into `most` bytes, of which `header` are spent before the first tile. `bytes` says what tile `index` of a map takes, all that
@@ -79,7 +77,7 @@ impl Rate {
         }
         // All at the last level if they fit; then the tiles that are needed most come back level by level.
         let last = levels.len() - 1;
-        let mut of: Vec<Option<usize>> = vec![None; self.tiling.tiles()];
+        let mut of: Vec<Option<usize>> = vec![None; self.params.tiling.tiles()];
         let mut left = most.saturating_sub(header);
         for &index in &self.order {
             if sizes[last][index] <= left {
@@ -103,7 +101,7 @@ impl Rate {
         map: &ClassMap,
         bytes: &mut impl FnMut(&ClassMap, usize) -> Result<usize, WireError>,
     ) -> Result<Vec<usize>, WireError> {
-        (0..self.tiling.tiles()).map(|index| bytes(map, index)).collect()
+        (0..self.params.tiling.tiles()).map(|index| bytes(map, index)).collect()
     }
 
     /// Each tile from the level that it has in `of`.
@@ -112,23 +110,22 @@ impl Rate {
         let mut known = vec![false; map.cells.len()];
         let mut given_up = GivenUp::default();
         for (index, &level) in of.iter().enumerate() {
-            let (Some(level), Some(rect)) = (level, self.tiling.rect(self.grid, index)) else {
+            let (Some(level), Some(patch)) = (level, self.params.patch(index)) else {
                 given_up.tiles += 1;
                 continue;
             };
             sent.insert(index);
-            for cells in rect.rows(self.grid) {
-                let (from, to) = (&levels[level].cells[cells.clone()], &mut map.cells[cells.clone()]);
-                given_up.cells += from.iter().zip(&*to).filter(|(a, b)| a != b).count();
-                to.copy_from_slice(from);
-                known[cells].fill(true);
+            for cell in patch.indices(self.params.grid) {
+                let class = levels[level].cells[cell];
+                given_up.cells += (class != map.cells[cell]) as usize;
+                (map.cells[cell], known[cell]) = (class, true);
             }
         }
         let rule = self.simplifier.rule();
         let (before, after) = (rule.read_all(&truth.cells), rule.read(&map.cells, &known));
         given_up.hazards = (before.hazards.0 ^ after.hazards.0).count_ones() as usize;
         let rows = before.free_rows.iter().zip(after.free_rows).map(|(&a, b)| a.abs_diff(b) as usize);
-        given_up.free_permille = (rows.sum::<usize>() * 1000 / (COLUMNS * self.grid.height as usize)) as u16;
+        given_up.free_permille = (rows.sum::<usize>() * 1000 / (COLUMNS * self.params.grid.height as usize)) as u16;
         Fitted { map, sent, given_up }
     }
 }
@@ -144,11 +141,22 @@ mod tests {
     use super::*;
     use crate::scene::{CAMVID12, Street};
 
+    use crate::wire::{Cut, Grid, Payload, Tiling};
+
     const GRID: Grid = Grid::new(128, 96);
+    const PARAMS: Params = Params {
+        grid: GRID,
+        tiling: Tiling::DEFAULT,
+        cut: Cut::Blocks,
+        parity: 0,
+        payload: Payload::Map,
+        label_set: 1,
+        classes: 12,
+    };
 
     /// What stands for the bytes of a tile: its borders, counted.
     fn borders(map: &ClassMap, index: usize) -> Result<usize, WireError> {
-        let rect = Tiling::DEFAULT.rect(GRID, index).unwrap();
+        let rect = PARAMS.patch(index).unwrap();
         let rows = rect.y as usize..(rect.y + rect.height) as usize;
         let changes = |y: usize| {
             (rect.x as usize + 1..(rect.x + rect.width) as usize).filter(move |&x| map.at(x, y) != map.at(x - 1, y))
@@ -158,7 +166,7 @@ mod tests {
 
     #[test]
     fn the_corridor_goes_first_and_nothing_goes_over() {
-        let rate = Rate::new(GRID, Tiling::DEFAULT, &CAMVID12);
+        let rate = Rate::new(PARAMS, &CAMVID12);
         assert_eq!(rate.order[..2], [7, 6], "the lower tiles hold the near zones");
         let map = Street::new(5, GRID).frame(11);
         let whole: usize = (0..8).map(|index| borders(&map, index).unwrap()).sum();
@@ -183,7 +191,7 @@ mod tests {
 
     #[test]
     fn soft_tiles_are_sent_whole_or_not() {
-        let rate = Rate::new(GRID, Tiling::DEFAULT, &CAMVID12);
+        let rate = Rate::new(PARAMS, &CAMVID12);
         let map = Street::new(5, GRID).frame(11);
         let fitted = rate.fit(&map, false, 1000, 100, |_, _| Ok(300)).unwrap();
         assert_eq!((fitted.map, fitted.sent.len()), (map, 3));

@@ -1,7 +1,5 @@
 //! The cells of a map, and how a map is cut into tiles that decode alone.
 
-use core::ops::Range;
-
 /// Size of a map in cells. Row-major, `index = y * width + x`, row 0 at the top.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grid {
@@ -52,39 +50,80 @@ impl core::str::FromStr for Grid {
     }
 }
 
-/// A rectangle of cells inside a grid.
+/// The cells of a tile: `width` x `height` of them, from (x, y) on, each `across` columns from the one before and `down` rows from the one above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rect {
+pub struct Patch {
     pub x: u16,
     pub y: u16,
     pub width: u16,
     pub height: u16,
+    pub across: u16,
+    pub down: u16,
 }
 
-impl Rect {
+impl Patch {
+    /// A rectangle of neighbours.
+    pub const fn block(x: u16, y: u16, width: u16, height: u16) -> Self {
+        Patch { x, y, width, height, across: 1, down: 1 }
+    }
+
     pub const fn cells(self) -> usize {
         self.width as usize * self.height as usize
     }
 
-    /// The cells of each of its rows, in a map of `grid`.
-    pub fn rows(self, grid: Grid) -> impl Iterator<Item = Range<usize>> {
-        (self.y..self.y + self.height).map(move |y| {
-            let start = y as usize * grid.width as usize + self.x as usize;
-            start..start + self.width as usize
-        })
+    /// The cell in column `x` of its row `y`, in a map of `grid`.
+    pub const fn at(self, grid: Grid, x: usize, y: usize) -> usize {
+        let (x, y) = (self.x as usize + x * self.across as usize, self.y as usize + y * self.down as usize);
+        y * grid.width as usize + x
+    }
+
+    /// Its cells row by row, in a map of `grid`.
+    pub fn indices(self, grid: Grid) -> impl Iterator<Item = usize> {
+        (0..self.height as usize).flat_map(move |y| (0..self.width as usize).map(move |x| self.at(grid, x, y)))
     }
 
     pub const fn is_inside(self, grid: Grid) -> bool {
         self.width >= 1
             && self.height >= 1
-            && self.x as u32 + self.width as u32 <= grid.width as u32
-            && self.y as u32 + self.height as u32 <= grid.height as u32
+            && self.across >= 1
+            && self.down >= 1
+            && self.x as u32 + (self.width as u32 - 1) * (self.across as u32) < grid.width as u32
+            && self.y as u32 + (self.height as u32 - 1) * (self.down as u32) < grid.height as u32
     }
 }
 
-/// How a map is cut: `rows` x `cols` tiles in scan order, each 1..=16, never more than the grid has cells on that side.
-///
-/// Tile `(row, col)` covers columns `col * width / cols .. (col + 1) * width / cols`, rows likewise.
+/// Which cells make a tile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cut {
+    /// Tile `(row, col)` is a rectangle: columns `col * width / cols .. (col + 1) * width / cols`, rows likewise.
+    #[default]
+    Blocks,
+    /// Tile `(row, col)` is every `cols`-th column from `col` on of every `rows`-th row from `row` on: a lost one leaves small holes everywhere.
+    Phases,
+}
+
+impl Cut {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Cut::Blocks => "blocks",
+            Cut::Phases => "phases",
+        }
+    }
+}
+
+impl core::str::FromStr for Cut {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "blocks" => Ok(Cut::Blocks),
+            "phases" => Ok(Cut::Phases),
+            _ => Err("a cut is blocks or phases"),
+        }
+    }
+}
+
+/// Into how many tiles a map is cut: `rows` x `cols` in scan order, each 1..=16, never more than the grid has cells on that side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tiling {
     pub rows: u8,
@@ -111,18 +150,23 @@ impl Tiling {
     }
 
     /// The cells of tile `index` (scan order). `None` past the last tile.
-    pub const fn rect(self, grid: Grid, index: usize) -> Option<Rect> {
+    pub const fn patch(self, grid: Grid, cut: Cut, index: usize) -> Option<Patch> {
         if index >= self.tiles() {
             return None;
         }
         let (row, col) = (index / self.cols as usize, index % self.cols as usize);
-        let x = edge(grid.width, col, self.cols);
-        let y = edge(grid.height, row, self.rows);
-        Some(Rect {
-            x,
-            y,
-            width: edge(grid.width, col + 1, self.cols) - x,
-            height: edge(grid.height, row + 1, self.rows) - y,
+        Some(match cut {
+            Cut::Blocks => {
+                let (x, y) = (edge(grid.width, col, self.cols), edge(grid.height, row, self.rows));
+                let width = edge(grid.width, col + 1, self.cols) - x;
+                Patch::block(x, y, width, edge(grid.height, row + 1, self.rows) - y)
+            }
+            Cut::Phases => {
+                let (x, y) = (col as u16, row as u16);
+                let (across, down) = (self.cols as u16, self.rows as u16);
+                let (width, height) = ((grid.width - x).div_ceil(across), (grid.height - y).div_ceil(down));
+                Patch { x, y, width, height, across, down }
+            }
         })
     }
 }
@@ -218,18 +262,17 @@ mod tests {
             (Grid::new(7, 5), Tiling { rows: 5, cols: 3 }),
             (Grid::new(480, 360), Tiling { rows: 16, cols: 7 }),
         ] {
-            let mut covered = std::vec![0u8; grid.cells()];
-            for index in 0..tiling.tiles() {
-                let rect = tiling.rect(grid, index).unwrap();
-                assert!(rect.is_inside(grid));
-                for y in rect.y..rect.y + rect.height {
-                    for x in rect.x..rect.x + rect.width {
-                        covered[y as usize * grid.width as usize + x as usize] += 1;
-                    }
+            for cut in [Cut::Blocks, Cut::Phases] {
+                let mut covered = std::vec![0u8; grid.cells()];
+                for index in 0..tiling.tiles() {
+                    let patch = tiling.patch(grid, cut, index).unwrap();
+                    assert!(patch.is_inside(grid));
+                    assert_eq!(patch.indices(grid).count(), patch.cells());
+                    patch.indices(grid).for_each(|cell| covered[cell] += 1);
                 }
+                assert!(covered.iter().all(|&count| count == 1), "{grid} {tiling} {cut:?}");
+                assert_eq!(tiling.patch(grid, cut, tiling.tiles()), None);
             }
-            assert!(covered.iter().all(|&count| count == 1), "{grid} {tiling}");
-            assert_eq!(tiling.rect(grid, tiling.tiles()), None);
         }
     }
 

@@ -254,7 +254,7 @@ fn parse_exact(packet: &[u8], context: Option<&Context>) -> Result<Parsed, WireE
             let form = match index {
                 Some(index) => Form::Tile { index },
                 None => {
-                    let tiles = params.tiling.tiles();
+                    let tiles = slots(&params, prefix.kind);
                     let sent = match prefix.kind {
                         KIND_PARTIAL | KIND_DELTA => TileSet::parse(reader.take(TileSet::wire_len(tiles), "tile set")?),
                         _ => TileSet::all(tiles),
@@ -286,16 +286,21 @@ fn parse_exact(packet: &[u8], context: Option<&Context>) -> Result<Parsed, WireE
             return Err(WireError::Field { field: "present set", reason: "is empty or names a class past the last" });
         }
         match &form {
-            Form::Tile { index } if *index as usize >= header.params.tiling.tiles() => {
+            Form::Tile { index } if *index as usize >= header.params.slots() => {
                 return Err(WireError::Field { field: "tile index", reason: "is past the last tile" });
             }
-            Form::Frame { sent, .. } if !sent.is_below(header.params.tiling.tiles()) => {
+            Form::Frame { sent, .. } if !sent.is_below(slots(&header.params, prefix.kind)) => {
                 return Err(WireError::Field { field: "tile set", reason: "names a tile past the last" });
             }
             _ => {}
         }
     }
     Ok(Parsed { prefix, header, form, len: reader.at })
+}
+
+/// Tiles that a frame of this kind may hold: what changed has no parity.
+fn slots(params: &Params, kind: u8) -> usize {
+    if kind == KIND_DELTA { params.tiling.tiles() } else { params.slots() }
 }
 
 /// The number of the key frame that a delta frame leans on, `back` frames before it.
@@ -323,9 +328,9 @@ fn tile_lengths(
         }
         return Ok(lengths);
     }
-    for index in (0..params.tiling.tiles()).filter(|&index| sent.contains(index)) {
-        let length = match (params.payload.soft_bits(), params.tiling.rect(params.grid, index)) {
-            (Some(bits), Some(rect)) => super::soft::tile_len(rect, present, bits) as u32,
+    for index in (0..params.slots()).filter(|&index| sent.contains(index)) {
+        let length = match (params.payload.soft_bits(), params.patch(index)) {
+            (Some(bits), Some(patch)) => super::soft::tile_len(patch, present, bits) as u32,
             _ => reader.varint("tile length")?,
         };
         // Never full: a tiling has at most `MAX_TILES` tiles.
@@ -350,7 +355,7 @@ pub(super) fn emit(header: &Header, form: &Form, out: &mut [u8]) -> Result<usize
         kind: match form {
             Form::Tile { .. } => KIND_TILE,
             _ if header.reference.is_some() => KIND_DELTA,
-            Form::Frame { sent, .. } if sent.len() < header.params.tiling.tiles() => KIND_PARTIAL,
+            Form::Frame { sent, .. } if sent.len() < header.params.slots() => KIND_PARTIAL,
             _ => KIND_FRAME,
         },
         key: header.key,
@@ -382,7 +387,7 @@ pub(super) fn emit(header: &Header, form: &Form, out: &mut [u8]) -> Result<usize
     header.present.emit(&mut present);
     let _ = bytes.extend_from_slice(&present[..ClassSet::wire_len(header.params.classes)]);
     if let (Form::Frame { sent, .. }, KIND_PARTIAL | KIND_DELTA) = (form, prefix.kind) {
-        for at in 0..TileSet::wire_len(header.params.tiling.tiles()) {
+        for at in 0..TileSet::wire_len(slots(&header.params, prefix.kind)) {
             let _ = bytes.push(sent.byte(at));
         }
     }

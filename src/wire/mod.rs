@@ -13,10 +13,11 @@ pub mod soft;
 
 pub use classes::ClassSet;
 pub use error::WireError;
-pub use grid::{Grid, Rect, TileSet, Tiling};
+pub use grid::{Cut, Grid, Patch, TileSet, Tiling};
 pub use header::{Context, Header};
 pub use packet::{
-    End, FramePacket, KeyRequest, Packet, TilePacket, buffer_len, emit_delta, emit_end, emit_frame, emit_request,
-    emit_tile, read_changes, read_map_tile, read_soft_tile,
+    End, FramePacket, KeyRequest, Packet, TilePacket, buffer_len, decode_map_tile, emit_coded, emit_coded_tile,
+    emit_delta, emit_end, emit_frame, emit_request, emit_tile, encode_map_tile, map_tile_data, read_changes,
+    read_map_tile, read_soft_tile,
 };
-pub use params::{Params, Payload};
+pub use params::{MAX_PARITY, Params, Payload};

@@ -2,7 +2,7 @@
 
 use super::codec::{self, Prior, Scratch};
 use super::header::{self, CRC32C, Context, Form, Header, Parsed};
-use super::{Params, Payload, Rect, TileSet, Tiling, WireError, soft};
+use super::{Params, Patch, Payload, TileSet, Tiling, WireError, soft};
 use core::ops::Range;
 use heapless::Vec;
 
@@ -95,7 +95,7 @@ impl<'a> FramePacket<'a> {
         let (mut ends, mut lengths) = (Vec::new(), lengths.iter());
         let mut at = start;
         if header.reference.is_some() {
-            let cells = rects(&header.params, sent).map(Rect::cells).sum();
+            let cells = patches(&header.params, sent).map(Patch::cells).sum();
             if let Some(&length) = lengths.next() {
                 check_length(length, cells, &header)?;
                 at += length as usize + check_len(header.params.payload);
@@ -103,12 +103,13 @@ impl<'a> FramePacket<'a> {
             let _ = ends.push(at as u32);
             return FramePacket::whole(header, repaired, bytes, sent, ends, start);
         }
-        for index in 0..header.params.tiling.tiles() {
+        for index in 0..header.params.slots() {
             if sent.contains(index)
                 && let Some(&length) = lengths.next()
             {
                 if header.params.payload == Payload::Map {
-                    check_length(length, rect_of(&header, index)?.cells(), &header)?;
+                    let patch = header.params.patch(index);
+                    check_length(length, patch.map_or(largest(&header.params) + PARITY_ROOM, Patch::cells), &header)?;
                 }
                 at += length as usize + check_len(header.params.payload);
             }
@@ -166,6 +167,14 @@ impl<'a> FramePacket<'a> {
     }
 }
 
+/// Cells beyond those of the largest tile that a tile of parity may be as long as: it holds two bytes more.
+const PARITY_ROOM: usize = 16;
+
+/// Cells of the largest tile.
+fn largest(params: &Params) -> usize {
+    (0..params.tiling.tiles()).filter_map(|index| params.patch(index)).map(Patch::cells).max().unwrap_or(0)
+}
+
 /// `length`: of map tiles that have so many cells together.
 fn check_length(length: u32, cells: usize, header: &Header) -> Result<(), WireError> {
     if length as usize > codec::max_len(cells, header.present.len()) {
@@ -177,19 +186,20 @@ fn check_length(length: u32, cells: usize, header: &Header) -> Result<(), WireEr
 /// Most bytes that a frame or a tile of `header` can take: what a buffer for [`emit_frame`] or [`emit_tile`] should hold.
 pub fn buffer_len(header: &Header) -> usize {
     let params = &header.params;
-    let rects = (0..params.tiling.tiles()).filter_map(|index| params.tiling.rect(params.grid, index));
-    let tiles: usize = rects
-        .map(|rect| match params.payload.soft_bits() {
-            Some(bits) => soft::tile_len(rect, header.present, bits),
-            None => codec::max_len(rect.cells(), header.present.len()) + check_len(params.payload),
+    let patches = (0..params.tiling.tiles()).filter_map(|index| params.patch(index));
+    let tiles: usize = patches
+        .map(|patch| match params.payload.soft_bits() {
+            Some(bits) => soft::tile_len(patch, header.present, bits),
+            None => codec::max_len(patch.cells(), header.present.len()) + check_len(params.payload),
         })
         .sum();
-    tiles + header_room(params.tiling)
+    let parity = params.parity as usize * (codec::max_len(largest(params) + PARITY_ROOM, header.present.len()) + 4);
+    tiles + parity + header_room(params)
 }
 
 /// Most bytes beside the tiles: 64 of header and trailer, a bit and the length of each tile.
-const fn header_room(tiling: Tiling) -> usize {
-    64 + TileSet::wire_len(tiling.tiles()) + 4 * tiling.tiles()
+const fn header_room(params: &Params) -> usize {
+    64 + TileSet::wire_len(params.slots()) + 4 * params.slots()
 }
 
 /// Writes the tiles of the map `cells` that are in `sent` as one frame packet, and returns its length.
@@ -203,21 +213,45 @@ pub fn emit_frame(
     scratch: &mut Scratch,
     out: &mut [u8],
 ) -> Result<usize, WireError> {
+    emit_tiles(header, sent, |index, out| emit_tile_data(header, index, cells, scratch, out), out)
+}
+
+/// Writes a frame packet of tiles that are coded already, and returns its length: `tiles` gives the bytes of each tile that is sent, those of parity included, as [`encode_map_tile`]
+/// gave them.
+///
+/// # Errors
+/// A header that makes no sense, or `out` shorter than the frame.
+pub fn emit_coded<'a>(
+    header: &Header,
+    tiles: impl Fn(usize) -> Option<&'a [u8]>,
+    out: &mut [u8],
+) -> Result<usize, WireError> {
+    let mut sent = TileSet::default();
+    (0..header.params.slots()).filter(|&index| tiles(index).is_some()).for_each(|index| sent.insert(index));
+    emit_tiles(header, sent, |index, out| put_tile(header, index, tiles(index).unwrap_or_default(), out), out)
+}
+
+fn emit_tiles(
+    header: &Header,
+    sent: TileSet,
+    mut tile: impl FnMut(usize, &mut [u8]) -> Result<usize, WireError>,
+    out: &mut [u8],
+) -> Result<usize, WireError> {
     if header.reference.is_some() {
         return Err(WireError::Field { field: "reference", reason: "is a delta frame's" });
     }
     header.params.validate()?;
-    if !sent.is_below(header.params.tiling.tiles()) {
+    if !sent.is_below(header.params.slots()) {
         return Err(WireError::Field { field: "tile set", reason: "names a tile past the last" });
     }
     // The lengths come before the tiles: write the tiles behind the longest header, then close the gap.
-    let room = header_room(header.params.tiling);
+    let room = header_room(&header.params);
     let have = out.len();
     let mut lengths = Vec::new();
     let mut at = room;
-    for index in (0..header.params.tiling.tiles()).filter(|&index| sent.contains(index)) {
+    for index in (0..header.params.slots()).filter(|&index| sent.contains(index)) {
         let space = out.get_mut(at..).ok_or(WireError::Buffer { need: at, have })?;
-        let length = emit_tile_data(header, index, cells, scratch, space)?;
+        let length = tile(index, space)?;
         at += length;
         let _ = lengths.push((length - check_len(header.params.payload)) as u32);
     }
@@ -246,6 +280,15 @@ pub fn emit_tile(
     Ok(len + emit_tile_data(header, index, cells, scratch, &mut out[len..])?)
 }
 
+/// Writes tile `index`, coded already, as a packet of its own, and returns its length.
+///
+/// # Errors
+/// As [`emit_coded`].
+pub fn emit_coded_tile(header: &Header, index: usize, tile: &[u8], out: &mut [u8]) -> Result<usize, WireError> {
+    let len = header::emit(header, &Form::Tile { index: index as u8 }, out)?;
+    Ok(len + put_tile(header, index, tile, &mut out[len..])?)
+}
+
 /// Writes the end marker of a stream of `frames` frames.
 pub fn emit_end(stream: u16, frames: u32, capture_us: u64) -> [u8; header::BARE_LEN] {
     header::emit_end(stream, frames, capture_us)
@@ -256,9 +299,9 @@ pub fn emit_request(request: KeyRequest) -> [u8; header::BARE_LEN] {
     header::emit_request(request.stream, request.sequence)
 }
 
-fn rect_of(header: &Header, index: usize) -> Result<Rect, WireError> {
-    let rect = header.params.tiling.rect(header.params.grid, index);
-    rect.ok_or(WireError::Field { field: "tile index", reason: "is past the last tile" })
+fn patch_of(header: &Header, index: usize) -> Result<Patch, WireError> {
+    let patch = header.params.patch(index);
+    patch.ok_or(WireError::Field { field: "tile index", reason: "is past the last tile" })
 }
 
 fn emit_tile_data(
@@ -268,21 +311,53 @@ fn emit_tile_data(
     scratch: &mut Scratch,
     out: &mut [u8],
 ) -> Result<usize, WireError> {
-    let params = &header.params;
-    let rect = rect_of(header, index)?;
-    if cells.len() != params.grid.cells() {
+    if let Some(bits) = header.params.payload.soft_bits() {
+        let patch = patch_of(header, index)?;
+        check_cells(header, cells)?;
+        return soft::emit_tile(cells, header.params.grid, patch, header.present, bits, out);
+    }
+    let len = encode_map_tile(header, index, cells, scratch, out)?;
+    Ok(len + put_check(header, index, len, out)?)
+}
+
+/// The codec's bytes of tile `index` of the map `cells`, without a checksum; their length.
+///
+/// # Errors
+/// As [`emit_frame`].
+pub fn encode_map_tile(
+    header: &Header,
+    index: usize,
+    cells: &[u8],
+    scratch: &mut Scratch,
+    out: &mut [u8],
+) -> Result<usize, WireError> {
+    let (params, patch) = (&header.params, patch_of(header, index)?);
+    check_cells(header, cells)?;
+    let prior = Prior::for_label_set(params.label_set, params.grid);
+    Ok(codec::encode_tile(cells, params.grid, patch, header.present, prior, scratch, out)?)
+}
+
+fn check_cells(header: &Header, cells: &[u8]) -> Result<(), WireError> {
+    if cells.len() != header.params.grid.cells() {
         return Err(WireError::Field { field: "cells", reason: "are not as many as the grid has" });
     }
-    if let Some(bits) = params.payload.soft_bits() {
-        return soft::emit_tile(cells, params.grid.width as usize, rect, header.present, bits, out);
-    }
-    let prior = Prior::for_label_set(params.label_set, params.grid);
-    let len = codec::encode_tile(cells, params.grid, rect, header.present, prior, scratch, out)?;
+    Ok(())
+}
+
+/// A tile's bytes with their checksum.
+fn put_tile(header: &Header, index: usize, tile: &[u8], out: &mut [u8]) -> Result<usize, WireError> {
+    let (len, have) = (tile.len(), out.len());
+    out.get_mut(..len).ok_or(WireError::Buffer { need: len + 4, have })?.copy_from_slice(tile);
+    Ok(len + put_check(header, index, len, out)?)
+}
+
+/// The checksum of the tile in the first `len` bytes of `out`, behind them.
+fn put_check(header: &Header, index: usize, len: usize, out: &mut [u8]) -> Result<usize, WireError> {
     let check = tile_check(header, index, &out[..len]);
     let have = out.len();
     let tail = out.get_mut(len..len + 4).ok_or(WireError::Buffer { need: len + 4, have })?;
     tail.copy_from_slice(&check.to_le_bytes());
-    Ok(len + 4)
+    Ok(4)
 }
 
 /// Binds a tile to its frame, its place and the present set that it decodes with; the changes of a delta frame, as index 0, to the frame that they lean on too.
@@ -310,14 +385,36 @@ pub fn read_map_tile(
     scratch: &mut Scratch,
     cells: &mut [u8],
 ) -> Result<(), WireError> {
-    let rect = rect_of(header, index)?;
+    patch_of(header, index)?;
+    decode_map_tile(header, index, map_tile_data(header, index, tile)?, scratch, cells)
+}
+
+/// The bytes of map tile `index`, of parity or not, without their checksum.
+///
+/// # Errors
+/// [`WireError::TileChecksum`] or [`WireError::Truncated`] for a damaged tile.
+pub fn map_tile_data<'a>(header: &Header, index: usize, tile: &'a [u8]) -> Result<&'a [u8], WireError> {
     let (data, check) = tile.split_last_chunk::<4>().ok_or(WireError::Truncated { field: "tile checksum" })?;
-    if tile_check(header, index, data) != u32::from_le_bytes(*check) {
-        return Err(WireError::TileChecksum);
+    match tile_check(header, index, data) == u32::from_le_bytes(*check) {
+        true => Ok(data),
+        false => Err(WireError::TileChecksum),
     }
-    let params = &header.params;
+}
+
+/// Decodes what [`encode_map_tile`] gave. On error `cells` is untouched.
+///
+/// # Errors
+/// `Field` and `Codec` when the arguments don't fit each other.
+pub fn decode_map_tile(
+    header: &Header,
+    index: usize,
+    data: &[u8],
+    scratch: &mut Scratch,
+    cells: &mut [u8],
+) -> Result<(), WireError> {
+    let (params, patch) = (&header.params, patch_of(header, index)?);
     let prior = Prior::for_label_set(params.label_set, params.grid);
-    codec::decode_tile(data, params.grid, rect, header.present, prior, scratch, cells)?;
+    codec::decode_tile(data, params.grid, patch, header.present, prior, scratch, cells)?;
     Ok(())
 }
 
@@ -341,13 +438,13 @@ pub fn emit_delta(
         return Err(WireError::Field { field: "tile set", reason: "names a tile past the last" });
     }
     // As in a whole frame: the length comes before the changes.
-    let room = header_room(header.params.tiling);
+    let room = header_room(&header.params);
     let have = out.len();
     let (mut lengths, mut end) = (Vec::new(), room);
     if !changed.is_empty() {
         let space = out.get_mut(room..).ok_or(WireError::Buffer { need: room, have })?;
-        let rects = rects(&header.params, changed);
-        let Some(len) = codec::encode_changes(cells, key_cells, header.params.grid, rects, header.present, space)?
+        let patches = patches(&header.params, changed);
+        let Some(len) = codec::encode_changes(cells, key_cells, header.params.grid, patches, header.present, space)?
         else {
             return Ok(None);
         };
@@ -383,13 +480,13 @@ pub fn read_changes(
         return Err(WireError::TileChecksum);
     }
     let Header { params, present, .. } = header;
-    codec::decode_changes(data, key_cells, params.grid, rects(params, changed), *present, cells)?;
+    codec::decode_changes(data, key_cells, params.grid, patches(params, changed), *present, cells)?;
     Ok(())
 }
 
-fn rects(params: &Params, tiles: TileSet) -> impl Iterator<Item = Rect> + Clone {
-    let Params { grid, tiling, .. } = *params;
-    (0..tiling.tiles()).filter(move |&index| tiles.contains(index)).filter_map(move |index| tiling.rect(grid, index))
+fn patches(params: &Params, tiles: TileSet) -> impl Iterator<Item = Patch> + Clone {
+    let params = *params;
+    (0..params.tiling.tiles()).filter(move |&index| tiles.contains(index)).filter_map(move |index| params.patch(index))
 }
 
 /// Reads a soft tile into `codes`: a plane of the whole grid per present class in ascending order. See [`soft`].
@@ -398,7 +495,7 @@ fn rects(params: &Params, tiles: TileSet) -> impl Iterator<Item = Rect> + Clone 
 /// [`WireError::Truncated`] when the tile is not as long as its cells and classes ask; `Buffer` when `codes` is too small.
 pub fn read_soft_tile(header: &Header, index: usize, tile: &[u8], codes: &mut [u8]) -> Result<(), WireError> {
     let params = &header.params;
-    let rect = rect_of(header, index)?;
+    let patch = patch_of(header, index)?;
     let bits = params.payload.soft_bits().ok_or(WireError::Field { field: "payload", reason: "is not soft" })?;
-    soft::read_tile(tile, params.grid.width as usize, params.grid.cells(), rect, header.present, bits, codes)
+    soft::read_tile(tile, params.grid, patch, header.present, bits, codes)
 }

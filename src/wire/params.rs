@@ -1,6 +1,6 @@
 //! What stays the same from frame to frame: sent with key frames, quoted by the others.
 
-use super::{ClassSet, Grid, Tiling, WireError};
+use super::{ClassSet, Cut, Grid, Patch, Tiling, WireError};
 use crc::{CRC_16_IBM_SDLC, Crc};
 
 /// How the cells of a tile are written.
@@ -46,11 +46,19 @@ impl core::str::FromStr for Payload {
     }
 }
 
+/// Most tiles of parity: what three bits of the payload's byte hold.
+pub const MAX_PARITY: u8 = 7;
+/// Bit of the payload's byte that says how tiles are cut.
+const PHASES: u8 = 16;
+
 /// The parameters of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Params {
     pub grid: Grid,
     pub tiling: Tiling,
+    pub cut: Cut,
+    /// Further tiles that each frame has, from any of which a lost tile can be restored; 0..=7, of maps alone.
+    pub parity: u8,
     pub payload: Payload,
     /// Which classes the indices mean: a number agreed between both ends.
     pub label_set: u16,
@@ -61,6 +69,16 @@ pub struct Params {
 impl Params {
     /// Bytes of the parameters in a key packet.
     pub const WIRE_LEN: usize = 9;
+
+    /// The cells of tile `index`. `None` past the last tile.
+    pub const fn patch(&self, index: usize) -> Option<Patch> {
+        self.tiling.patch(self.grid, self.cut, index)
+    }
+
+    /// Tiles of a frame, those of parity included: these come last.
+    pub const fn slots(&self) -> usize {
+        self.tiling.tiles() + self.parity as usize
+    }
 
     /// CRC-16/IBM-SDLC of the parameters, by which packets that are not key quote them.
     pub fn check(&self) -> u16 {
@@ -83,6 +101,12 @@ impl Params {
         if widest > 1024 || tallest > 1024 {
             return field("tiling", "a tile has at most 1024 cells a side: use more tiles");
         }
+        if self.parity > MAX_PARITY || self.slots() > Tiling::MAX_TILES {
+            return field("parity", "a frame has at most 7 tiles of parity, and 256 tiles with them");
+        }
+        if self.parity > 0 && self.payload != Payload::Map {
+            return field("parity", "is for maps: soft values take the channel's noise");
+        }
         if self.classes == 0 || self.classes > ClassSet::MAX_CLASSES {
             return field("classes", "a label set has 1 to 64 classes");
         }
@@ -99,11 +123,26 @@ impl Params {
             Payload::Soft4 => 1,
             Payload::Soft8 => 2,
         };
-        [width[0], width[1], height[0], height[1], tiling, payload, label_set[0], label_set[1], self.classes]
+        let cut = match self.cut {
+            Cut::Blocks => 0,
+            Cut::Phases => PHASES,
+        };
+        [
+            width[0],
+            width[1],
+            height[0],
+            height[1],
+            tiling,
+            self.parity << 5 | cut | payload,
+            label_set[0],
+            label_set[1],
+            self.classes,
+        ]
     }
 
     pub(super) fn parse(bytes: &[u8; Self::WIRE_LEN]) -> Result<Self, WireError> {
-        let payload = match bytes[5] {
+        let cut = if bytes[5] & PHASES != 0 { Cut::Phases } else { Cut::Blocks };
+        let payload = match bytes[5] & (PHASES - 1) {
             0 => Payload::Map,
             1 => Payload::Soft4,
             2 => Payload::Soft8,
@@ -112,6 +151,8 @@ impl Params {
         let params = Params {
             grid: Grid::new(u16::from_le_bytes([bytes[0], bytes[1]]), u16::from_le_bytes([bytes[2], bytes[3]])),
             tiling: Tiling { rows: (bytes[4] >> 4) + 1, cols: (bytes[4] & 15) + 1 },
+            cut,
+            parity: bytes[5] >> 5,
             payload,
             label_set: u16::from_le_bytes([bytes[6], bytes[7]]),
             classes: bytes[8],
@@ -130,12 +171,14 @@ mod tests {
         let params = Params {
             grid: Grid::new(128, 96),
             tiling: Tiling::DEFAULT,
+            cut: Cut::Phases,
+            parity: 0,
             payload: Payload::Soft4,
             label_set: 0x1234,
             classes: 12,
         };
         let bytes = params.emit();
-        assert_eq!(bytes, [128, 0, 96, 0, 0x31, 1, 0x34, 0x12, 12]);
+        assert_eq!(bytes, [128, 0, 96, 0, 0x31, 0x11, 0x34, 0x12, 12]);
         assert_eq!(Params::parse(&bytes), Ok(params));
         assert_ne!(params.check(), Params { label_set: 1, ..params }.check());
     }
@@ -150,6 +193,8 @@ mod tests {
         assert_eq!(names([1, 0, 96, 0, 0x31, 0, 1, 0, 12]), "tiling");
         assert_eq!(names([0, 8, 96, 0, 0x00, 0, 1, 0, 12]), "tiling");
         assert_eq!(names([128, 0, 96, 0, 0x31, 3, 1, 0, 12]), "payload");
+        assert_eq!(names([128, 0, 96, 0, 0x31, 0x22, 1, 0, 12]), "parity");
+        assert_eq!(names([128, 0, 96, 0, 0xff, 0x20, 1, 0, 12]), "parity");
         assert_eq!(names([128, 0, 96, 0, 0x31, 0, 1, 0, 65]), "classes");
     }
 }

@@ -5,7 +5,7 @@
 //! ascending order, each plane its cells row by row; 4-bit codes lie two to a byte, the first in the high half, and a plane ends on
 //! a whole byte. Nothing in a soft tile is checked: the channel's noise is on the values.
 
-use super::{ClassSet, Rect, WireError};
+use super::{ClassSet, Grid, Patch, WireError};
 
 /// The code that stands for score 0.
 pub const fn zero_code(bits: u8) -> u8 {
@@ -22,32 +22,32 @@ pub fn score(code: u8, bits: u8) -> f32 {
     (code as f32 - zero_code(bits) as f32) / unit_steps(bits) as f32
 }
 
-const fn plane_len(rect: Rect, bits: u8) -> usize {
-    if bits == 4 { rect.cells().div_ceil(2) } else { rect.cells() }
+const fn plane_len(patch: Patch, bits: u8) -> usize {
+    if bits == 4 { patch.cells().div_ceil(2) } else { patch.cells() }
 }
 
 /// Bytes of a soft tile.
-pub const fn tile_len(rect: Rect, present: ClassSet, bits: u8) -> usize {
-    plane_len(rect, bits) * present.len()
+pub const fn tile_len(patch: Patch, present: ClassSet, bits: u8) -> usize {
+    plane_len(patch, bits) * present.len()
 }
 
-/// Writes the tile `rect` of the map `cells` (`width` cells a row) as scores 1 for its class and 0 for the other present ones.
+/// Writes the tile `patch` of the map `cells` of `grid` as scores 1 for its class and 0 for the other present ones.
 pub(super) fn emit_tile(
     cells: &[u8],
-    width: usize,
-    rect: Rect,
+    grid: Grid,
+    patch: Patch,
     present: ClassSet,
     bits: u8,
     out: &mut [u8],
 ) -> Result<usize, WireError> {
-    let need = tile_len(rect, present, bits);
+    let need = tile_len(patch, present, bits);
     let have = out.len();
     let out = out.get_mut(..need).ok_or(WireError::Buffer { need, have })?;
     out.fill(0);
     let (zero, one) = (zero_code(bits), zero_code(bits) + unit_steps(bits));
-    for (plane, class) in out.chunks_exact_mut(plane_len(rect, bits)).zip(present.iter()) {
-        for index in 0..rect.cells() {
-            let code = if cells[cell_at(rect, width, index)] == class { one } else { zero };
+    for (plane, class) in out.chunks_exact_mut(plane_len(patch, bits)).zip(present.iter()) {
+        for (index, cell) in patch.indices(grid).enumerate() {
+            let code = if cells[cell] == class { one } else { zero };
             match bits {
                 4 => plane[index / 2] |= code << (4 - 4 * (index % 2)),
                 _ => plane[index] = code,
@@ -57,37 +57,31 @@ pub(super) fn emit_tile(
     Ok(need)
 }
 
-/// Reads a soft tile into `codes`, one plane of `grid_cells` codes per present class, the whole map's planes one behind the other.
+/// Reads a soft tile into `codes`, one plane of the whole `grid` per present class, the planes one behind the other.
 pub(super) fn read_tile(
     bytes: &[u8],
-    width: usize,
-    grid_cells: usize,
-    rect: Rect,
+    grid: Grid,
+    patch: Patch,
     present: ClassSet,
     bits: u8,
     codes: &mut [u8],
 ) -> Result<(), WireError> {
-    if bytes.len() != tile_len(rect, present, bits) {
+    if bytes.len() != tile_len(patch, present, bits) {
         return Err(WireError::Truncated { field: "soft tile" });
     }
-    let need = grid_cells * present.len();
+    let need = grid.cells() * present.len();
     if codes.len() < need {
         return Err(WireError::Buffer { need, have: codes.len() });
     }
-    for (plane, codes) in bytes.chunks_exact(plane_len(rect, bits)).zip(codes.chunks_exact_mut(grid_cells)) {
-        for index in 0..rect.cells() {
-            codes[cell_at(rect, width, index)] = match bits {
+    for (plane, codes) in bytes.chunks_exact(plane_len(patch, bits)).zip(codes.chunks_exact_mut(grid.cells())) {
+        for (index, cell) in patch.indices(grid).enumerate() {
+            codes[cell] = match bits {
                 4 => plane[index / 2] >> (4 - 4 * (index % 2)) & 15,
                 _ => plane[index],
             };
         }
     }
     Ok(())
-}
-
-fn cell_at(rect: Rect, width: usize, index: usize) -> usize {
-    let (row, column) = (index / rect.width as usize, index % rect.width as usize);
-    (rect.y as usize + row) * width + rect.x as usize + column
 }
 
 #[cfg(test)]
@@ -108,21 +102,22 @@ mod tests {
     #[test]
     fn a_tile_and_back() {
         let cells = [0u8, 1, 2, 2, 1, 0, 0, 0, 2, 1, 1, 1];
-        let rect = Rect { x: 1, y: 0, width: 3, height: 3 };
+        let grid = Grid::new(4, 3);
+        let patch = Patch::block(1, 0, 3, 3);
         let present = ClassSet(0b111);
         for bits in [4, 8] {
             let mut bytes = [0; 64];
-            let len = emit_tile(&cells, 4, rect, present, bits, &mut bytes).unwrap();
+            let len = emit_tile(&cells, grid, patch, present, bits, &mut bytes).unwrap();
             assert_eq!(len, if bits == 4 { 15 } else { 27 });
             let mut codes = [0; 36];
-            read_tile(&bytes[..len], 4, 12, rect, present, bits, &mut codes).unwrap();
+            read_tile(&bytes[..len], grid, patch, present, bits, &mut codes).unwrap();
             for (index, &class) in cells.iter().enumerate().filter(|(index, _)| index % 4 > 0) {
                 for plane in 0..3 {
                     let expected = if plane == class { 1.0 } else { 0.0 };
                     assert_eq!(score(codes[plane as usize * 12 + index], bits), expected);
                 }
             }
-            assert!(read_tile(&bytes[..len - 1], 4, 12, rect, present, bits, &mut codes).is_err());
+            assert!(read_tile(&bytes[..len - 1], grid, patch, present, bits, &mut codes).is_err());
         }
     }
 }

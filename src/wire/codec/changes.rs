@@ -2,7 +2,7 @@
 
 use super::coder::Coder;
 use super::{logistic, one_of};
-use crate::wire::{ClassSet, Grid, Rect};
+use crate::wire::{ClassSet, Grid, Patch};
 
 /// What is likely to change, counted by `models/train/changes.py`: the bytes `SRXC`, then the arrays of [`Weights`], little-endian.
 static WEIGHTS: Weights = Weights::baked(include_bytes!("../../../models/priors/changes.bin"));
@@ -69,18 +69,18 @@ impl Map for &[u8] {
     fn put(&mut self, _: usize, _: u8) {}
 }
 
-/// Codes the cells of `rect` as changes since `reference`, a map of the whole grid. A changed cell takes a class of `present`.
+/// Codes the cells of `patch` as changes since `reference`, a map of the whole grid. A changed cell takes a class of `present`.
 pub(super) fn code<C: Coder>(
     coder: &mut C,
     grid: Grid,
-    rect: Rect,
+    patch: Patch,
     present: ClassSet,
     reference: &[u8],
     cells: impl Map,
 ) {
-    let mut tile = Tile { grid, rect, reference, cells };
-    for y in 0..rect.height as usize {
-        for x in 0..rect.width as usize {
+    let mut tile = Tile { grid, patch, reference, cells };
+    for y in 0..patch.height as usize {
+        for x in 0..patch.width as usize {
             let at = tile.at(x, y);
             let (was, want) = (reference[at], tile.cells.class(at));
             let others = present.without(was);
@@ -97,7 +97,7 @@ pub(super) fn code<C: Coder>(
 
 struct Tile<'a, M> {
     grid: Grid,
-    rect: Rect,
+    patch: Patch,
     reference: &'a [u8],
     /// Done up to the cell that is being coded, row by row.
     cells: M,
@@ -105,13 +105,13 @@ struct Tile<'a, M> {
 
 impl<M: Map> Tile<'_, M> {
     fn at(&self, x: usize, y: usize) -> usize {
-        (self.rect.y as usize + y) * self.grid.width as usize + self.rect.x as usize + x
+        self.patch.at(self.grid, x, y)
     }
 
     /// The place of the neighbour at (dx, dy) of (x, y), if it lies in the tile.
     fn beside(&self, x: usize, y: usize, dx: isize, dy: isize) -> Option<usize> {
         let (x, y) = (x.checked_add_signed(dx)?, y.checked_add_signed(dy)?);
-        (x < self.rect.width as usize && y < self.rect.height as usize).then(|| self.at(x, y))
+        (x < self.patch.width as usize && y < self.patch.height as usize).then(|| self.at(x, y))
     }
 
     fn has_changed(&self, at: Option<usize>) -> bool {

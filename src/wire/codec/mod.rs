@@ -11,7 +11,7 @@ mod logistic;
 mod net;
 mod prior;
 
-use super::{ClassSet, Grid, Rect};
+use super::{ClassSet, Grid, Patch};
 use coder::{Coder, Decoder, Encoder};
 use contexts::{MAX_WIDTH, MOST_ACTIVE, Window};
 use core::fmt;
@@ -21,7 +21,7 @@ pub use prior::Prior;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CodecError {
     /// The tile is empty, reaches over the edge of the grid, or has a side of more than 1024 cells.
-    Rect(Rect),
+    Patch(Patch),
     /// The slice of cells isn't as long as the grid has cells.
     Cells { need: usize, have: usize },
     /// No class is present.
@@ -35,10 +35,10 @@ pub enum CodecError {
 impl fmt::Display for CodecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CodecError::Rect(rect) => write!(
+            CodecError::Patch(patch) => write!(
                 f,
                 "a tile of {}x{} cells at ({}, {}) is empty, outside the grid or wider than 1024",
-                rect.width, rect.height, rect.x, rect.y
+                patch.width, patch.height, patch.x, patch.y
             ),
             CodecError::Cells { need, have } => write!(f, "the grid has {need} cells, the map has {have}"),
             CodecError::NothingPresent => write!(f, "the present set is empty"),
@@ -78,7 +78,7 @@ pub const fn max_len(cells: usize, present: usize) -> usize {
     (cells * bits).div_ceil(8) + 6
 }
 
-/// Codes the tile `rect` of the map `cells` (row-major, the whole grid) into `out`, and returns its length in bytes, which may be 0.
+/// Codes the tile `patch` of the map `cells` (row-major, the whole grid) into `out`, and returns its length in bytes, which may be 0.
 ///
 /// The length is never more than [`max_len`]. Which prior was used is not in the bytes.
 ///
@@ -87,29 +87,32 @@ pub const fn max_len(cells: usize, present: usize) -> usize {
 pub fn encode_tile(
     cells: &[u8],
     grid: Grid,
-    rect: Rect,
+    patch: Patch,
     present: ClassSet,
     prior: &Prior,
     scratch: &mut Scratch,
     out: &mut [u8],
 ) -> Result<usize, CodecError> {
-    check(cells.len(), grid, rect, present)?;
-    for y in 0..rect.height {
-        for &class in &cells[row_of(grid, rect, y)] {
+    check(cells.len(), grid, patch, present)?;
+    for y in 0..patch.height {
+        for x in 0..patch.width as usize {
+            let class = cells[patch.at(grid, x, y as usize)];
             if !present.contains(class) {
                 return Err(CodecError::Class(class));
             }
         }
     }
     let have = out.len();
-    let limit = have.min(max_len(rect.cells(), present.len()));
-    let model = Model::new(prior, present, grid, rect);
+    let limit = have.min(max_len(patch.cells(), present.len()));
+    let model = Model::new(prior, present, grid, patch);
     for plain in [false, true] {
         let mut encoder = Encoder::new(&mut out[..limit]);
         encoder.bit(MODELLED, !plain);
-        for y in 0..rect.height {
-            let row = &mut scratch.row[..rect.width as usize];
-            row.copy_from_slice(&cells[row_of(grid, rect, y)]);
+        for y in 0..patch.height {
+            let row = &mut scratch.row[..patch.width as usize];
+            for (x, cell) in row.iter_mut().enumerate() {
+                *cell = cells[patch.at(grid, x, y as usize)];
+            }
             if plain {
                 plain_row(&mut encoder, row, present);
             } else {
@@ -126,7 +129,7 @@ pub fn encode_tile(
     Err(CodecError::Buffer { have })
 }
 
-/// Codes the tiles `rects` of the map `cells` as changes since the map `reference` (both row-major, the whole grid) into `out`, one after the other, and
+/// Codes the tiles `patches` of the map `cells` as changes since the map `reference` (both row-major, the whole grid) into `out`, one after the other, and
 /// returns their length in bytes. `None` where that would be more than [`max_len`] of their cells together, or than `out` holds.
 ///
 /// # Errors
@@ -135,16 +138,16 @@ pub fn encode_changes(
     cells: &[u8],
     reference: &[u8],
     grid: Grid,
-    rects: impl Iterator<Item = Rect> + Clone,
+    patches: impl Iterator<Item = Patch> + Clone,
     present: ClassSet,
     out: &mut [u8],
 ) -> Result<Option<usize>, CodecError> {
     let mut most = 0;
-    for rect in rects.clone() {
-        check(cells.len(), grid, rect, present)?;
-        check(reference.len(), grid, rect, present)?;
-        most += rect.cells();
-        for at in rect.rows(grid).flatten() {
+    for patch in patches.clone() {
+        check(cells.len(), grid, patch, present)?;
+        check(reference.len(), grid, patch, present)?;
+        most += patch.cells();
+        for at in patch.indices(grid) {
             if cells[at] != reference[at] && !present.contains(cells[at]) {
                 return Err(CodecError::Class(cells[at]));
             }
@@ -152,72 +155,74 @@ pub fn encode_changes(
     }
     let limit = out.len().min(max_len(most, present.len()));
     let mut encoder = Encoder::new(&mut out[..limit]);
-    for rect in rects {
-        changes::code(&mut encoder, grid, rect, present, reference, cells);
+    for patch in patches {
+        changes::code(&mut encoder, grid, patch, present, reference, cells);
     }
     Ok(encoder.finish())
 }
 
-/// Decodes `bytes` into the cells of the tiles `rects`; the rest of `cells` is left as it is.
+/// Decodes `bytes` into the cells of the tiles `patches`; the rest of `cells` is left as it is.
 ///
-/// Any bytes decode, to classes of the present set and of the reference. All but the bytes must be what the encoder was given; `rects` may reach outside the
+/// Any bytes decode, to classes of the present set and of the reference. All but the bytes must be what the encoder was given; `patches` may reach outside the
 /// grid no more than they might there.
 ///
 /// # Errors
-/// [`CodecError::Rect`], [`CodecError::Cells`], [`CodecError::NothingPresent`]; `cells` is then as it was.
+/// [`CodecError::Patch`], [`CodecError::Cells`], [`CodecError::NothingPresent`]; `cells` is then as it was.
 pub fn decode_changes(
     bytes: &[u8],
     reference: &[u8],
     grid: Grid,
-    rects: impl Iterator<Item = Rect> + Clone,
+    patches: impl Iterator<Item = Patch> + Clone,
     present: ClassSet,
     cells: &mut [u8],
 ) -> Result<(), CodecError> {
-    for rect in rects.clone() {
-        check(cells.len(), grid, rect, present)?;
-        check(reference.len(), grid, rect, present)?;
+    for patch in patches.clone() {
+        check(cells.len(), grid, patch, present)?;
+        check(reference.len(), grid, patch, present)?;
     }
     let mut decoder = Decoder::new(bytes);
-    for rect in rects {
-        changes::code(&mut decoder, grid, rect, present, reference, &mut *cells);
+    for patch in patches {
+        changes::code(&mut decoder, grid, patch, present, reference, &mut *cells);
     }
     Ok(())
 }
 
-/// Decodes `bytes` into the cells of `rect`; the rest of `cells` (row-major, the whole grid) is left as it is.
+/// Decodes `bytes` into the cells of `patch`; the rest of `cells` (row-major, the whole grid) is left as it is.
 ///
 /// Any bytes decode to classes of the present set. `present` and `prior` must be those of the encoder.
 ///
 /// # Errors
-/// [`CodecError::Rect`], [`CodecError::Cells`], [`CodecError::NothingPresent`].
+/// [`CodecError::Patch`], [`CodecError::Cells`], [`CodecError::NothingPresent`].
 pub fn decode_tile(
     bytes: &[u8],
     grid: Grid,
-    rect: Rect,
+    patch: Patch,
     present: ClassSet,
     prior: &Prior,
     scratch: &mut Scratch,
     cells: &mut [u8],
 ) -> Result<(), CodecError> {
-    check(cells.len(), grid, rect, present)?;
-    let model = Model::new(prior, present, grid, rect);
+    check(cells.len(), grid, patch, present)?;
+    let model = Model::new(prior, present, grid, patch);
     let mut decoder = Decoder::new(bytes);
     let modelled = decoder.bit(MODELLED, true);
-    for y in 0..rect.height {
-        let row = &mut scratch.row[..rect.width as usize];
+    for y in 0..patch.height {
+        let row = &mut scratch.row[..patch.width as usize];
         if modelled {
             model.code(&mut decoder, y, row, &mut scratch.window);
         } else {
             plain_row(&mut decoder, row, present);
         }
-        cells[row_of(grid, rect, y)].copy_from_slice(row);
+        for (x, &class) in row.iter().enumerate() {
+            cells[patch.at(grid, x, y as usize)] = class;
+        }
     }
     Ok(())
 }
 
-fn check(have: usize, grid: Grid, rect: Rect, present: ClassSet) -> Result<(), CodecError> {
-    if !rect.is_inside(grid) || rect.width as usize > MAX_WIDTH || rect.height as usize > MAX_WIDTH {
-        return Err(CodecError::Rect(rect));
+fn check(have: usize, grid: Grid, patch: Patch, present: ClassSet) -> Result<(), CodecError> {
+    if !patch.is_inside(grid) || patch.width as usize > MAX_WIDTH || patch.height as usize > MAX_WIDTH {
+        return Err(CodecError::Patch(patch));
     }
     if have != grid.cells() {
         return Err(CodecError::Cells { need: grid.cells(), have });
@@ -228,29 +233,23 @@ fn check(have: usize, grid: Grid, rect: Rect, present: ClassSet) -> Result<(), C
     Ok(())
 }
 
-/// Where row `y` of the tile lies in the map.
-fn row_of(grid: Grid, rect: Rect, y: u16) -> core::ops::Range<usize> {
-    let start = (rect.y as usize + y as usize) * grid.width as usize + rect.x as usize;
-    start..start + rect.width as usize
-}
-
 /// What predicts the cells of one tile.
 struct Model<'a> {
     prior: &'a Prior,
     present: ClassSet,
     grid: Grid,
-    rect: Rect,
+    patch: Patch,
     /// What the network's first layer adds up for every cell of the tile.
     base: net::Row,
 }
 
 impl<'a> Model<'a> {
-    fn new(prior: &'a Prior, present: ClassSet, grid: Grid, rect: Rect) -> Self {
+    fn new(prior: &'a Prior, present: ClassSet, grid: Grid, patch: Patch) -> Self {
         let mut base = prior.shape.bias;
         if let Some((classes, _)) = prior.classes {
             classes.add_present(&mut base, present);
         }
-        Model { prior, present, grid, rect, base }
+        Model { prior, present, grid, patch, base }
     }
 
     /// Codes row `y` of the tile. Rows come in order.
@@ -261,13 +260,13 @@ impl<'a> Model<'a> {
             window.next_row();
         }
         let height = self.grid.height as usize;
-        let frame_y = self.rect.y as usize + y as usize;
+        let frame_y = self.patch.y as usize + y as usize * self.patch.down as usize;
         let place_row = frame_y * net::ROWS / height * net::COLUMNS;
         let flat_row = frame_y * net::FLAT_ROWS / height * net::COLUMNS;
         // (x * COLUMNS) / width for each x in turn, without a division a cell.
-        let width = self.grid.width as usize;
-        let mut column = self.rect.x as usize * net::COLUMNS / width;
-        let mut rest = self.rect.x as usize * net::COLUMNS % width;
+        let (width, step) = (self.grid.width as usize, self.patch.across as usize * net::COLUMNS);
+        let mut column = self.patch.x as usize * net::COLUMNS / width;
+        let mut rest = self.patch.x as usize * net::COLUMNS % width;
         for (x, cell) in row.iter_mut().enumerate() {
             let flat = window.flat(x);
             *cell = match flat {
@@ -275,7 +274,7 @@ impl<'a> Model<'a> {
                 _ => self.predicted(coder, x, flat.is_some(), place_row + column, *cell, window),
             };
             window.put(x, *cell);
-            rest += net::COLUMNS;
+            rest += step;
             while rest >= width {
                 rest -= width;
                 column += 1;
@@ -392,18 +391,18 @@ mod tests {
         cells
     }
 
-    /// Codes `rect`, decodes it into a map of other cells, and returns its length.
-    fn there_and_back(cells: &[u8], grid: Grid, rect: Rect, present: ClassSet, label_set: u16) -> usize {
+    /// Codes `patch`, decodes it into a map of other cells, and returns its length.
+    fn there_and_back(cells: &[u8], grid: Grid, patch: Patch, present: ClassSet, label_set: u16) -> usize {
         let prior = Prior::for_label_set(label_set, grid);
         let mut scratch = Scratch::new();
-        let mut out = vec![0x5a; max_len(rect.cells(), present.len())];
-        let len = encode_tile(cells, grid, rect, present, prior, &mut scratch, &mut out).unwrap();
+        let mut out = vec![0x5a; max_len(patch.cells(), present.len())];
+        let len = encode_tile(cells, grid, patch, present, prior, &mut scratch, &mut out).unwrap();
         let mut back = vec![200; grid.cells()];
-        decode_tile(&out[..len], grid, rect, present, prior, &mut scratch, &mut back).unwrap();
+        decode_tile(&out[..len], grid, patch, present, prior, &mut scratch, &mut back).unwrap();
+        let mut is_inside = vec![false; grid.cells()];
+        patch.indices(grid).for_each(|cell| is_inside[cell] = true);
         for (at, (&before, &after)) in cells.iter().zip(&back).enumerate() {
-            let (x, y) = ((at % grid.width as usize) as u16, (at / grid.width as usize) as u16);
-            let inside = (rect.x..rect.x + rect.width).contains(&x) && (rect.y..rect.y + rect.height).contains(&y);
-            assert_eq!(after, if inside { before } else { 200 }, "({x}, {y}) of {grid} in {rect:?}");
+            assert_eq!(after, if is_inside[at] { before } else { 200 }, "cell {at} of {grid} in {patch:?}");
         }
         len
     }
@@ -421,7 +420,7 @@ mod tests {
             let height = 1 + dice.below((grid.height - y) as u32) as u16;
             // Classes that don't occur may be present too.
             let present = ClassSet(ClassSet::of(&cells).unwrap().0 | 1 << dice.below(64));
-            there_and_back(&cells, grid, Rect { x, y, width, height }, present, (round % 2) as u16);
+            there_and_back(&cells, grid, Patch::block(x, y, width, height), present, (round % 2) as u16);
         }
     }
 
@@ -433,9 +432,9 @@ mod tests {
             let grid = Grid::new(2 + dice.below(80) as u16, 2 + dice.below(60) as u16);
             let Grid { width, height } = grid;
             // The upper left tile of four, and the lower right one.
-            let rects = [
-                Rect { x: 0, y: 0, width: width / 2, height: height / 2 },
-                Rect { x: width / 2, y: height / 2, width: width - width / 2, height: height - height / 2 },
+            let patches = [
+                Patch::block(0, 0, width / 2, height / 2),
+                Patch::block(width / 2, height / 2, width - width / 2, height - height / 2),
             ];
             let classes = 1 + dice.below(if round % 3 == 0 { 64 } else { 12 }) as u8;
             let reference = blocks(grid, classes, &mut dice);
@@ -450,27 +449,28 @@ mod tests {
             }
             let present = ClassSet::of(&cells).unwrap();
             let mut out = vec![0x5a; max_len(grid.cells(), present.len())];
-            let rects = || rects.into_iter();
-            let Some(len) = encode_changes(&cells, &reference, grid, rects(), present, &mut out).unwrap() else {
+            let patches = || patches.into_iter();
+            let Some(len) = encode_changes(&cells, &reference, grid, patches(), present, &mut out).unwrap() else {
                 assert!(round % 4 < 2, "a few changes take more than the whole");
                 refused += 1;
                 continue;
             };
             let mut back = vec![200; grid.cells()];
-            decode_changes(&out[..len], &reference, grid, rects(), present, &mut back).unwrap();
+            decode_changes(&out[..len], &reference, grid, patches(), present, &mut back).unwrap();
+            let mut is_inside = vec![false; grid.cells()];
+            patches().flat_map(|patch| patch.indices(grid)).for_each(|cell| is_inside[cell] = true);
             for (at, (&sent, &came)) in cells.iter().zip(&back).enumerate() {
-                let is_inside = rects().any(|rect| rect.rows(grid).any(|row| row.contains(&at)));
-                assert_eq!(came, if is_inside { sent } else { 200 });
+                assert_eq!(came, if is_inside[at] { sent } else { 200 });
             }
             if round % 4 > 1 {
                 leant += len;
-                alone += rects().map(|rect| there_and_back(&cells, grid, rect, present, 1)).sum::<usize>();
+                alone += patches().map(|patch| there_and_back(&cells, grid, patch, present, 1)).sum::<usize>();
             }
             // Any bytes decode.
             out.iter_mut().for_each(|byte| *byte = dice.below(256) as u8);
-            decode_changes(&out, &reference, grid, rects(), present, &mut back).unwrap();
+            decode_changes(&out, &reference, grid, patches(), present, &mut back).unwrap();
             let is_known = |at: usize| present.contains(back[at]) || back[at] == reference[at];
-            assert!(rects().all(|rect| rect.rows(grid).flatten().all(is_known)));
+            assert!(patches().all(|patch| patch.indices(grid).all(is_known)));
         }
         assert!(2 * leant < alone, "{leant} of {alone}");
         assert!(refused > 10, "{refused}");
@@ -481,7 +481,7 @@ mod tests {
         let mut dice = Dice(11);
         let grid = Grid::new(1024, 20);
         let cells: Vec<u8> = (0..grid.cells()).map(|_| dice.below(64) as u8).collect();
-        let all = Rect { x: 0, y: 0, width: grid.width, height: grid.height };
+        let all = Patch::block(0, 0, grid.width, grid.height);
         let len = there_and_back(&cells, grid, all, ClassSet(u64::MAX), 1);
         assert!(len <= grid.cells() * 6 / 8 + 6, "{len}");
     }
@@ -489,7 +489,7 @@ mod tests {
     #[test]
     fn degenerate_tiles() {
         let grid = Grid::new(1, 1);
-        let one = Rect { x: 0, y: 0, width: 1, height: 1 };
+        let one = Patch::block(0, 0, 1, 1);
         assert_eq!(there_and_back(&[63], grid, one, ClassSet(1 << 63), 0), 0);
         assert_eq!(there_and_back(&[63], grid, one, ClassSet(1 << 63), 1), 0);
         for class in [0, 3, 11] {
@@ -497,12 +497,12 @@ mod tests {
         }
         // One class alone costs nothing, however large the tile.
         let grid = Grid::new(1024, 1024);
-        let all = Rect { x: 0, y: 0, width: 1024, height: 1024 };
+        let all = Patch::block(0, 0, 1024, 1024);
         assert_eq!(there_and_back(&vec![3; grid.cells()], grid, all, ClassSet(1 << 3), 1), 0);
         // A line either way.
         for grid in [Grid::new(300, 1), Grid::new(1, 300)] {
             let cells: Vec<u8> = (0..300).map(|i| (i / 7 % 12) as u8).collect();
-            let all = Rect { x: 0, y: 0, width: grid.width, height: grid.height };
+            let all = Patch::block(0, 0, grid.width, grid.height);
             there_and_back(&cells, grid, all, ClassSet(0xfff), 1);
         }
     }
@@ -522,7 +522,7 @@ mod tests {
                 .collect();
             let bits = (dice.below(u32::MAX) as u64) << dice.below(32) | 1 << dice.below(64);
             let present = if round % 5 == 0 { ClassSet(1 << (bits % 64)) } else { ClassSet(bits) };
-            let all = Rect { x: 0, y: 0, width: grid.width, height: grid.height };
+            let all = Patch::block(0, 0, grid.width, grid.height);
             let mut cells = vec![255; grid.cells()];
             let prior = Prior::for_label_set((round % 2) as u16, grid);
             decode_tile(&bytes, grid, all, present, prior, &mut scratch, &mut cells).unwrap();
@@ -536,15 +536,15 @@ mod tests {
         let prior = Prior::for_label_set(1, grid);
         let mut scratch = Scratch::new();
         let mut cells = vec![5; 32];
-        let all = Rect { x: 0, y: 0, width: 8, height: 4 };
+        let all = Patch::block(0, 0, 8, 4);
         let mut out = [0; 64];
-        let mut encode = |cells: &[u8], rect, present, room: usize| {
-            encode_tile(cells, grid, rect, ClassSet(present), prior, &mut scratch, &mut out[..room])
+        let mut encode = |cells: &[u8], patch, present, room: usize| {
+            encode_tile(cells, grid, patch, ClassSet(present), prior, &mut scratch, &mut out[..room])
         };
-        let outside = Rect { x: 1, ..all };
-        let empty = Rect { width: 0, ..all };
-        assert_eq!(encode(&cells, outside, 32, 64), Err(CodecError::Rect(outside)));
-        assert_eq!(encode(&cells, empty, 32, 64), Err(CodecError::Rect(empty)));
+        let outside = Patch { x: 1, ..all };
+        let empty = Patch { width: 0, ..all };
+        assert_eq!(encode(&cells, outside, 32, 64), Err(CodecError::Patch(outside)));
+        assert_eq!(encode(&cells, empty, 32, 64), Err(CodecError::Patch(empty)));
         assert_eq!(encode(&cells[1..], all, 32, 64), Err(CodecError::Cells { need: 32, have: 31 }));
         assert_eq!(encode(&cells, all, 0, 64), Err(CodecError::NothingPresent));
         assert_eq!(encode(&cells, all, 31, 64), Err(CodecError::Class(5)));
@@ -562,7 +562,7 @@ mod tests {
         let short = decode_changes(&[], &[5; 31], grid, whole(), ClassSet(1), &mut [0; 32]);
         assert_eq!(short, Err(CodecError::Cells { need: 32, have: 31 }));
         let refused = decode_tile(&[], grid, outside, ClassSet(1), prior, &mut Scratch::new(), &mut cells);
-        assert_eq!(refused, Err(CodecError::Rect(outside)));
+        assert_eq!(refused, Err(CodecError::Patch(outside)));
     }
 
     #[test]
@@ -580,7 +580,7 @@ mod tests {
                 _ => 0,
             };
         }
-        let all = Rect { x: 0, y: 0, width: 24, height: 16 };
+        let all = Patch::block(0, 0, 24, 16);
         let present = ClassSet::of(&cells).unwrap();
         let bytes = |label_set| {
             let mut out = [0; 64];
