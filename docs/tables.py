@@ -5,6 +5,8 @@
     python docs/tables.py samplers --maps DIR --only 0001TP                          # the bars of samplers, caches and depth
     python docs/tables.py rate --maps DIR --only 0001TP                              # frames of so many bytes at most
     python docs/tables.py delta --maps DIR                                           # what changed since the last key frame, for whole frames
+    python docs/tables.py cut --maps DIR --only 0001TP                               # blocks, phases and parity at equal bytes
+    python docs/tables.py gate --maps DIR --only 0001TP                              # what the gate spares, and what that costs
 """
 import argparse
 import json
@@ -97,7 +99,7 @@ def samplers(args):
                 saving, agreement = row["steps"] / row["asked"], 100 * row["agreement"]
                 name = f"{cache}, {sampler} {row['steps']}, {bundle}: fewer MACs, lost cells as without"
                 line(name, ">= 2.5 x at >= 98 %", f"{saving:.2f} x at {agreement:.2f} %", met(saving >= 2.5 and agreement >= 98))
-    depth = next(row for row in evaluated(args, "--depth")["depth"] if (row["mode"], row["channel"]) == ("auto", "all"))
+    depth = next(row for row in evaluated(args, "--depth")["depth"] if (row["mode"], row["channel"]) == ("hybrid", "all"))
     fewer, agreement = 100 * (1 - depth["steps"][1] / depth["steps"][0]), 100 * depth["agreement"]
     line("depth, adaptive beside fixed, 4 steps: fewer steps, hazards as before", ">= 30 % at >= 99.5 %", f"{fewer:.1f} % at {agreement:.2f} %", met(fewer >= 30 and agreement >= 99.5))
 
@@ -125,14 +127,42 @@ def delta(args):
                   f"{of('layout-only', 'free_error_rule'):>10.1f}{of('semantic_first', 'f1_head'):>20.1f}{of('semantic_first', 'free_error_head'):>10.1f}{of('hybrid 1', 'f1_head'):>14.1f}")
 
 
+def cut(args):
+    channels = ["tile-loss=0.05", "tile-loss=0.1", "tile-loss=0.2", "tile-loss=0.3", "tile-loss=0.5", "tile-loss=0.7", "tile-loss=0.2,burst=4", "tile-loss=0.5,burst=4"]
+    asked = [word for channel in channels for word in ("--channel", channel)]
+    cuts = {"blocks": [], "blocks, 1 of parity": ["--parity", "1"], "blocks, 2 of parity": ["--parity", "2"], "phases": ["--cut", "phases"], "phases, 1 of parity": ["--cut", "phases", "--parity", "1"]}
+    print(f"{'F1, 360 bytes at most':<34}{'bytes':>8}" + "".join(f"{channel.replace('tile-loss=', ''):>14}" for channel in channels) + f"{'mean':>8}")
+    found = {name: evaluated(args, *asked, "--max-bytes", "360", *more)["cases"] for name, more in cuts.items()}
+    for row, metric in (("hybrid 1", "f1_head"), ("nearest-fill", "f1_rule")):
+        for name, cases in found.items():
+            scores = [percent(case, row, metric) for case in cases]
+            print(f"{name + ', ' + row.split()[0]:<34}{cases[0]['mean_bytes']:>8.0f}" + "".join(f"{score:>14.1f}" for score in scores) + f"{sum(scores) / len(scores):>8.1f}")
+
+
+def gate(args):
+    cases = evaluated(args)["cases"]
+    rows = [{row["row"]: row for row in case["rows"]} for case in cases]
+    mean = lambda name, value: sum(value(row[name]) for row in rows) / len(rows)
+    print(f"{len(rows)} channels, the same number of frames each")
+    print(f"{'row':<20}{'F1 head':>10}{'free err':>10}{'MMAC':>8}{'generated':>11}{'skipped':>10}{'spared':>9}{'worse':>8}{'flips':>8}")
+    every = mean("hybrid 1", lambda row: row["generated"])
+    for name in ("semantic_first", "hybrid 1", "gate 1", "gate 1, steady"):
+        generated = mean(name, lambda row: row["generated"])
+        worse = f"{100 * mean(name, lambda row: row['gate_risk']):>6.1f} %" if name == "gate 1" else f"{'':>8}"
+        print(f"{name:<20}{100 * mean(name, lambda row: row['f1_head']['value']):>10.2f}{100 * mean(name, lambda row: row['free_error_head']['value']):>10.2f}{mean(name, lambda row: row['mean_macs']) / 1e6:>8.0f}"
+              f"{100 * generated:>9.1f} %{100 * (1 - generated):>8.1f} %{100 * (1 - generated / every):>7.1f} %{worse}{mean(name, lambda row: row['flips_head']):>8.2f}")
+    print(f"hazards that change from a frame to the next in truth: {mean('gate 1', lambda row: row['flips_truth']):.2f}; worst channel of the gate: "
+          f"{100 * max(row['gate 1']['gate_risk'] for row in rows):.1f} % of the frames decided worse")
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("table", choices=["bars", "snr", "samplers", "rate", "delta"])
+    p.add_argument("table", choices=["bars", "snr", "samplers", "rate", "delta", "cut", "gate"])
     p.add_argument("--maps", required=True)
     p.add_argument("--only", default="")
     p.add_argument("--bundle", default="models/street")
     args = p.parse_args()
-    {"bars": bars, "snr": snr, "samplers": samplers, "rate": rate, "delta": delta}[args.table](args)
+    {"bars": bars, "snr": snr, "samplers": samplers, "rate": rate, "delta": delta, "cut": cut, "gate": gate}[args.table](args)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ use crate::engine::{Engine, EngineError};
 use crate::receiver::{Config, Decision, Gate, Pace, Receiver, Refined, Steady};
 use crate::report::record::{Decided, Outcome, Record, names};
 use crate::scene::{Assembly, Dropped, Event, ReceivedFrame, Reception, Scene};
-use crate::wire::KeyRequest;
 use crate::wire::codec::Scratch;
+use crate::wire::{KeyRequest, WireError};
 use std::time::Instant;
 
 /// What a [`Station`] makes known, in this order for a frame: its provisional decision, then its record.
@@ -80,7 +80,7 @@ impl Station {
 
     /// What to ask the sender for, once a frame came that leans on a key frame which isn't there, or on a tile of it. Asked once, it is `None` until the next one.
     pub fn key_request(&mut self) -> Option<KeyRequest> {
-        self.lacks_key.take()
+        self.lacks_key.take().or_else(|| self.assembly.key_request())
     }
 
     /// The stream's end marker has come.
@@ -168,7 +168,8 @@ impl Station {
             return Ok(());
         }
         // A late frame stands alone: the stream's scene has moved on, and what it holds is newer.
-        let mut alone = frame.late.then(|| Scene::new(header.params));
+        let current = self.scene.as_ref().filter(|scene| *scene.params() == header.params);
+        let mut alone = frame.late.then(|| current.map_or_else(|| Scene::new(header.params), Scene::beside));
         let scene = match &mut alone {
             Some(scene) => scene,
             None => {
@@ -179,7 +180,8 @@ impl Station {
         let drops = &mut self.drops;
         let missing = scene.take(frame, &mut self.scratch, |index, error| {
             log::debug!("frame {}: tile {index}: {error}", header.sequence);
-            drops.damaged_tiles += 1;
+            // What a delta frame leans on is missing: nothing is wrong with the frame.
+            drops.damaged_tiles += (error != WireError::NoReference) as u64;
         });
         if scene.lacks_key() && !frame.late {
             self.lacks_key = Some(KeyRequest { stream: header.stream, sequence: header.sequence });
@@ -222,6 +224,9 @@ impl Station {
         }
         let refined = self.receiver.refined().filter(|_| conclusion.mode == "hybrid");
         publish(Published::Record { record: &record, scene: Some(scene), refined });
+        if let (Some(alone), Some(scene)) = (alone, &mut self.scene) {
+            scene.take_key_frame(alone);
+        }
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use semrx::bundle::Bundle;
 use semrx::engine::Engine;
 use semrx::engine::plan::Machine;
 use semrx::link::Packet;
-use semrx::receiver::{Config, Depth};
+use semrx::receiver::{Config, Depth, Mode};
 use semrx::sampler::{Cache, Turns};
 use semrx::scene::{CAMVID12, Reception, Street};
 use semrx::sender::{Sender, Settings};
@@ -65,7 +65,7 @@ fn allocations(packets: &[Packet], config: Config, threads: usize) -> (Vec<usize
 fn main() {
     for (payload, channel) in [(Payload::Map, "tile-loss=0.4,burst=2"), (Payload::Soft8, "sigma=0.9")] {
         let packets = packets(payload, channel);
-        let plain = Config { steps: Some(2), ..Config::default() };
+        let plain = Config { mode: Mode::Hybrid, steps: Some(2), ..Config::default() };
         let taylor = Config { steps: Some(4), cache: Some(Cache::Taylor { interval: 2 }), ..plain };
         let bounded = Config { steps: Some(4), cache: Some(Cache::Bounded { threshold: 0.1 }), ..plain };
         let turns = Config { cache: Some(Cache::Turns), ..taylor };

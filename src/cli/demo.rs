@@ -136,9 +136,15 @@ pub fn run(options: &Options) -> Done {
                 "SNR 11 dB down to 4 and back; tiles lost in bursts, up to 60 %; frames lost, up to 15 %".into(),
             ),
         ],
-        notes: vec![
-            "The gate's thresholds and the probabilities are not calibrated: semrx promises no risk for them.".into(),
-        ],
+        notes: vec![match &bundle.calibrated_gate {
+            Some(gate) => format!(
+                "Where the gate generates nothing, at most {} % of the frames of such channels are decided worse for it, at confidence {} %; \
+                 soft frames with lost tiles are outside what it was calibrated on, and are promised nothing.",
+                gate.alpha_permille as f64 / 10.0,
+                100.0 - gate.delta_permille as f64 / 10.0
+            ),
+            None => "The gate's thresholds are not calibrated: semrx promises no risk for them.".into(),
+        }],
         labels: &CAMVID12,
         frames: drive.frames,
     };
@@ -180,8 +186,7 @@ impl Drive {
         let sent = self.maps.get(record.sequence as usize).cloned();
         let truth = sent.as_ref().map(|map| {
             let reading = self.rule.read_all(&map.cells);
-            let permille = |rows: u16| (rows as u32 * 1000 / grid.height as u32) as u16;
-            Truth { free: reading.free_rows.map(permille), present: reading.hazards }
+            Truth { free: reading.free_permille(grid), present: reading.hazards }
         });
         let tiles = 8.0;
         PageFrame {

@@ -8,7 +8,7 @@ use super::{Done, bundles, calibrate, calibrate_gate};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use semrx::evaluation::{
-    Case, DepthScores, Outcome, ROWS, Refining, Row, Sample, Score, Scores, SnrError, evaluate, paired_f1,
+    Case, DepthScores, Outcome, ROWS, Refining, Row, Sample, Score, Scores, SnrError, evaluate, gate_risk, paired_f1,
 };
 use semrx::link::ChannelSpec;
 use semrx::maps;
@@ -324,6 +324,13 @@ fn compare(rows: &[Row], outcome: &Outcome, scores: &[Scores]) -> String {
         }
     }
     let mut text = text.trim_end_matches(';').to_owned() + "\n";
+    for (row, risk) in rows.iter().filter_map(|row| Some((row, risk_of(rows, outcome, *row)?))) {
+        text += &format!(
+            "  {} decides {:.1} % of the frames worse for what it did not generate\n",
+            row.name(),
+            100.0 * risk
+        );
+    }
     let flips = rows.iter().zip(scores).filter_map(|(row, scores)| Some((row, scores.flips?)));
     let called: Vec<String> = flips.clone().map(|(row, [head, _])| format!("{head:.2} {}", row.name())).collect();
     if let Some((_, [_, truth])) = flips.last() {
@@ -363,6 +370,7 @@ fn json_table(all_rows: &[Row], outcomes: &[(Outcome, Vec<Scores>)]) -> Value {
                     "agreement_head": score(scores.head_agreement),
                     "f1_head_minus_semantic_first": score(paired_f1(samples, &outcome.samples[first])),
                     "flips_head": scores.flips.map(|[head, _]| head), "flips_truth": scores.flips.map(|[_, truth]| truth),
+                    "gate_risk": risk_of(all_rows, outcome, *row),
                     "mean_macs": scores.mean_macs, "mean_steps": scores.mean_steps, "generated": scores.generated,
                 })
             })
@@ -376,6 +384,13 @@ fn json_table(all_rows: &[Row], outcomes: &[(Outcome, Vec<Scores>)]) -> Value {
     });
     let cases: Vec<Value> = cases.collect();
     json!({"schema": 1, "cases": cases})
+}
+
+/// Of a row that the gate decides, what it loses to the one that refines everything.
+fn risk_of(rows: &[Row], outcome: &Outcome, row: Row) -> Option<f64> {
+    let samples = |row: Row| rows.iter().position(|other| *other == row).map(|index| &outcome.samples[index]);
+    let Row::Hybrid(refining @ Refining { mode: Mode::Auto, .. }) = row else { return None };
+    gate_risk(samples(row)?, samples(Row::Hybrid(Refining { mode: Mode::Hybrid, ..refining }))?)
 }
 
 /// The rows with fixed and with adaptive depth that are otherwise the same.

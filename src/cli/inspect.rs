@@ -282,7 +282,7 @@ fn header_words(header: &Header, packet: &LinkPacket, tile: Option<usize>) -> Va
         "tile": tile,
         "payload": params.payload.name(),
         "grid": params.grid.to_string(),
-        "tiles": params.tiling.to_string(),
+        "tiles": params.tiling.to_string(), "cut": params.cut.name(), "parity": params.parity,
         "label_set": labels.map_or_else(|| params.label_set.to_string(), |labels| labels.name.to_owned()),
         "present": present.join(", "),
         "packet_bytes": packet.bytes.len(),

@@ -35,13 +35,17 @@ left out.
 
 With --delta, frames that are not key say what changed since the key frame before them: all of it, or as much as the rule needs to read the same
 hazards and free space; scenery then stays as the key frame had it. A lost delta frame costs nothing but itself; while a key frame or a tile of it is
-missing, the cells that lean on it are unknown. Over UDP the receiver asks for another key frame then.
+missing, the cells that lean on it are unknown. Over UDP the receiver asks for another key frame then. Nothing leans on a key frame of which
+--max-bytes left tiles out.
+
+At equal bytes, a tile of parity decides best while up to a fifth of the tiles are lost, phases beyond that (docs/evidence.md, How a map is cut); without
+--max-bytes, phases take about twice the bytes of blocks.
 
 A soft frame is large: over UDP it needs --packet tile --tiles 16x16 --payload soft4, and few classes.
 
 Examples:
   semrx send --maps maps/ --to drive.srx --channel tile-loss=0.3,burst=4
-  semrx send --maps maps/ --to drive.srx --payload soft8 --channel snr=3
+  semrx send --maps maps/ --to drive.srx --payload soft8 --channel sigma=0.6
   semrx send --maps maps/ --to drive.srx --max-bytes 200
   semrx send --maps maps/ --to drive.srx --delta task
   semrx send --maps maps/ --to udp://127.0.0.1:9000 --packet tile")]
@@ -268,7 +272,11 @@ impl std::fmt::Display for Forms {
         let Forms { key, plain, delta, stale_percent } = self;
         write!(f, "{} key frames of {:.0} bytes, {} delta frames of {:.0}", key.0, key.1, delta.0, delta.1)?;
         if plain.0 > 0 {
-            write!(f, ", {} whole ones of {:.0}, where changes were longer", plain.0, plain.1)?;
+            write!(
+                f,
+                ", {} whole ones of {:.0}, where changes were longer or the key frame lacks a tile",
+                plain.0, plain.1
+            )?;
         }
         write!(f, "; {stale_percent:.1} % of the cells changed and were left as the key frame had them")
     }

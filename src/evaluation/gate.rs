@@ -1,12 +1,12 @@
 //! Thresholds of the gate with a risk that they keep: learn then test (Angelopoulos, Bates, Candes, Jordan, Lei 2021).
 
-use super::{Case, EvaluationError, receive};
+use super::{Case, EvaluationError, Sample, Verdict, receive};
 use crate::bundle::{Bundle, GateBin, GateChannel};
 use crate::engine::Engine;
 use crate::noise::Noise;
 use crate::receiver::{Config, Decision, Mode, Receiver};
 use crate::report::metrics::free_error;
-use crate::scene::rule::COLUMNS;
+use crate::scene::rule::HazardSet;
 use crate::scene::{ClassMap, Rule};
 
 /// Frames in a row that count as one observation: they are too much alike to count as more.
@@ -85,12 +85,18 @@ pub fn gate_trials(
                     .position(|&(channel, from, below)| holds(&GateBin { channel, from, below, doubt_permille: 0 }));
                 let Some(bin) = bin else { return Ok(()) };
                 let refines = conclusion.mode == "hybrid";
+                let reading = rule.read_all(&truth.cells);
+                let (truth, free) = (reading.hazards, reading.free_permille(bundle.grid()));
+                let verdict = |decision: &Decision| Verdict {
+                    hazards: decision.hazards(),
+                    free_error: free_error(&free, &decision.free_permille),
+                };
                 trials.push(GateTrial {
                     bin,
                     block: first_block + sequence as usize / BLOCK,
                     doubt_permille: provisional.doubt_permille(),
                     refines,
-                    worse: refines && is_worse(&rule, truth, &provisional, &conclusion.decision),
+                    worse: refines && is_worse(truth, &verdict(&provisional), &verdict(&conclusion.decision)),
                 });
                 Ok(())
             })?;
@@ -100,13 +106,20 @@ pub fn gate_trials(
     Ok(trials)
 }
 
-fn is_worse(rule: &Rule, truth: &ClassMap, without: &Decision, with: &Decision) -> bool {
-    let reading = rule.read_all(&truth.cells);
-    let height = truth.grid.height as u32;
-    let free: [u16; COLUMNS] = reading.free_rows.map(|rows| (rows as u32 * 1000 / height) as u16);
-    let wrong = |decision: &Decision| (decision.hazards().0 ^ reading.hazards.0).count_ones();
-    let off = |decision: &Decision| free_error(&free, &decision.free_permille);
-    wrong(without) > wrong(with) || off(without) > off(with) + FREE_TOLERANCE
+fn is_worse(truth: HazardSet, without: &Verdict, with: &Verdict) -> bool {
+    let wrong = |verdict: &Verdict| (verdict.hazards.0 ^ truth.0).count_ones();
+    wrong(without) > wrong(with) || without.free_error > with.free_error + FREE_TOLERANCE
+}
+
+/// Of the frames in `gated`, those that are decided worse than in `always` for what the gate did not generate, as a share: both rows on the same frames, the same noise and as
+/// many steps.
+pub fn gate_risk(gated: &[Sample], always: &[Sample]) -> Option<f64> {
+    let worse = gated.iter().zip(always).map(|(gated, always)| {
+        let was_skipped = always.generated && !gated.generated;
+        Some(was_skipped && is_worse(gated.truth, gated.head.as_ref()?, always.head.as_ref()?))
+    });
+    let worse: Vec<bool> = worse.collect::<Option<_>>()?;
+    (!worse.is_empty()).then(|| worse.iter().filter(|worse| **worse).count() as f64 / worse.len() as f64)
 }
 
 /// The thresholds of the [`BINS`] with which, at confidence 1 - `delta`, a share of `alpha` at most of the frames like these `trials` is decided worse for what isn't

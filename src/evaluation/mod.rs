@@ -10,7 +10,7 @@ mod rows;
 pub use bootstrap::{Interval, Score, Scores, paired_f1};
 pub use caching::{Cached, Calibrated, calibrate, calibration_samples, search_turns};
 pub use depth::DepthScores;
-pub use gate::{BINS, GateFinding, GateTrial, calibrate_gate, gate_findings, gate_splits, gate_trials};
+pub use gate::{BINS, GateFinding, GateTrial, calibrate_gate, gate_findings, gate_risk, gate_splits, gate_trials};
 pub use rows::{ROWS, Refining, Row};
 
 use crate::bundle::{Bundle, BundleError};
@@ -255,10 +255,8 @@ pub fn receive(
 }
 
 fn sample(rule: &Rule, scene: &Scene, truth: &ClassMap, judged: Judged) -> Sample {
-    let height = truth.grid.height as u32;
-    let permille = |rows: [u16; COLUMNS]| rows.map(|rows| (rows as u32 * 1000 / height) as u16);
     let reading = rule.read_all(&truth.cells);
-    let true_free = permille(reading.free_rows);
+    let true_free = reading.free_permille(truth.grid);
     let verdict = |hazards, free: [u16; COLUMNS]| Verdict {
         hazards,
         free_error: crate::report::metrics::free_error(&true_free, &free),
@@ -277,7 +275,7 @@ fn sample(rule: &Rule, scene: &Scene, truth: &ClassMap, judged: Judged) -> Sampl
         all_cells,
         lost_cells,
         truth: reading.hazards,
-        rule: judged.reading.map(|reading| verdict(reading.hazards, permille(reading.free_rows))),
+        rule: judged.reading.map(|reading| verdict(reading.hazards, reading.free_permille(truth.grid))),
         head: judged.decision.zip(judged.hazards).map(|(decision, hazards)| verdict(hazards, decision.free_permille)),
         macs: judged.macs,
         steps: judged.steps,

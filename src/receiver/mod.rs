@@ -265,6 +265,12 @@ impl Receiver {
             left_us: self.config.deadline_us.map(|deadline_us| deadline_us.saturating_sub(elapsed_us)),
             pace,
         });
+        // What the bundle promises holds for refinements as it asks for them.
+        let is_as_calibrated = wanted == self.bundle.steps
+            && self.config.sampler == SamplerKind::default()
+            && self.config.cache.is_none()
+            && self.config.depth == Depth::Fixed;
+        let risk_permille = risk_permille.filter(|_| is_as_calibrated);
         let mut conclusion = Conclusion {
             decision: *provisional,
             mode: "semantic_first",

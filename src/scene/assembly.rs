@@ -5,7 +5,7 @@
 //! has not come when it leaves the window, or when the stream ends, is lost. Every number ends in one [`Event`].
 
 use super::Tiles;
-use crate::wire::{Context, End, Header, Packet, TilePacket, TileSet, WireError};
+use crate::wire::{Context, End, Header, KeyRequest, Packet, TilePacket, TileSet, WireError, request_for};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -89,6 +89,8 @@ pub struct Assembly {
     events: VecDeque<Event>,
     /// How many frames the stream had, by its end marker.
     end: Option<u64>,
+    /// What would help to read a packet that was refused.
+    wish: Option<KeyRequest>,
 }
 
 impl Assembly {
@@ -104,7 +106,13 @@ impl Assembly {
             // Every other number of the window may be lost at once.
             events: VecDeque::with_capacity(WINDOW as usize),
             end: None,
+            wish: None,
         }
+    }
+
+    /// The key frame that a refused packet leans on and that has not been heard, once for each such packet.
+    pub fn key_request(&mut self) -> Option<KeyRequest> {
+        self.wish.take()
     }
 
     /// The next thing that happened, oldest first. Take all before the next [`push`](Assembly::push).
@@ -125,7 +133,12 @@ impl Assembly {
     /// Takes a packet. `erased(i)` says whether the radio could not deliver tile `i` of a whole frame.
     pub fn push(&mut self, bytes: &[u8], reception: Reception, erased: impl Fn(usize) -> bool) {
         match Packet::parse(bytes, self.context.as_ref()) {
-            Err(error) => self.drop(Dropped::Refused(error)),
+            Err(error) => {
+                if matches!(error, WireError::NoKeyFrame | WireError::ParamsChanged) {
+                    self.wish = request_for(bytes).filter(|wish| self.stream.is_none_or(|own| own == wish.stream));
+                }
+                self.drop(Dropped::Refused(error));
+            }
             Ok(Packet::End(End { stream, frames })) => self.hear_end(stream, frames),
             Ok(Packet::Request(_)) => {
                 let error = WireError::Field { field: "kind", reason: "a wish for a key frame is for senders" };
@@ -473,6 +486,17 @@ mod tests {
         let mut packets = frames(&[0, 1]);
         packets.insert(1, frame(Header { stream: 8, ..header(0) }));
         assert_eq!(story(true, &packets), "0 other 1");
+    }
+
+    #[test]
+    fn what_cannot_be_read_without_a_key_frame_asks_for_one() {
+        let mut assembly = Assembly::new(false);
+        assembly.push(&frame(header(5)), Reception::default(), |_| false);
+        assert_eq!(assembly.key_request(), Some(KeyRequest { stream: 7, sequence: 5 }));
+        assert_eq!(assembly.key_request(), None);
+        assembly.push(&frame(header(8)), Reception::default(), |_| false);
+        assembly.push(&[1, 2, 3], Reception::default(), |_| false);
+        assert_eq!(assembly.key_request(), None);
     }
 
     #[test]

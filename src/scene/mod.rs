@@ -99,6 +99,19 @@ impl Scene {
         }
     }
 
+    /// A scene with nothing held, for a frame of the same stream that came late: it leans on the same key frame.
+    pub fn beside(&self) -> Scene {
+        Scene { key_frame: self.key_frame.clone(), ..Scene::new(self.params) }
+    }
+
+    /// Takes over the key frame of a scene [beside](Scene::beside) this one, if it is newer.
+    pub fn take_key_frame(&mut self, other: Scene) {
+        let sequence = |key_frame: &Option<KeyFrame>| key_frame.as_ref().and_then(|key_frame| key_frame.sequence);
+        if sequence(&other.key_frame) > sequence(&self.key_frame) {
+            self.key_frame = other.key_frame;
+        }
+    }
+
     pub fn params(&self) -> &Params {
         &self.params
     }

@@ -68,6 +68,13 @@ pub struct Reading {
     pub hazards: HazardSet,
 }
 
+impl Reading {
+    /// Free space in thousandths of the height of a map of `grid`.
+    pub fn free_permille(&self, grid: Grid) -> [u16; COLUMNS] {
+        self.free_rows.map(|rows| (rows as u32 * 1000 / grid.height as u32) as u16)
+    }
+}
+
 /// The zone of the cell in column `x`, row `y`. `None` outside the corridor.
 pub fn zone_of(grid: Grid, x: u16, y: u16) -> Option<usize> {
     let (width, height) = (grid.width as i64, grid.height as i64);

@@ -91,6 +91,9 @@ impl Default for Settings {
     }
 }
 
+/// Halvings of the room for tiles that leaves enough for those of parity.
+const SEARCH: usize = 7;
+
 /// A key frame as it was sent, with all of its tiles.
 struct KeyFrame {
     sequence: u32,
@@ -341,16 +344,22 @@ impl Sender {
 
     /// As much of `map` as fits into `most` bytes.
     fn fit(&mut self, header: &Header, map: &ClassMap, most: usize) -> Result<Fitted, WireError> {
-        // What parity takes hangs on the longest tile, which is known afterwards: what it was too much is left out of the next try.
-        let mut left = most;
-        loop {
-            let fitted = self.fit_tiles(header, map, most, left)?;
-            let bytes = self.bytes_of(header, fitted.sent, &fitted.map)?;
-            if bytes <= most || fitted.sent.is_empty() {
-                return Ok(fitted);
-            }
-            left = left.saturating_sub(bytes - most);
+        let fitted = self.fit_tiles(header, map, most, most)?;
+        if self.bytes_of(header, fitted.sent, &fitted.map)? <= most {
+            return Ok(fitted);
         }
+        // What parity takes hangs on the longest tile, which is known afterwards: the room that is left for the others is searched.
+        let (mut best, mut least, mut above) = (self.fit_tiles(header, map, most, 0)?, 0usize, most);
+        for _ in 0..SEARCH {
+            let left = least.midpoint(above);
+            let fitted = self.fit_tiles(header, map, most, left)?;
+            if self.bytes_of(header, fitted.sent, &fitted.map)? <= most {
+                (best, least) = (fitted, left);
+            } else {
+                above = left;
+            }
+        }
+        Ok(best)
     }
 
     /// As much of `map` as fits into `left` bytes of `most`, parity not counted.
@@ -553,7 +562,8 @@ mod tests {
     fn frames_with_parity_keep_to_their_bytes() {
         let street = Street::new(3, Grid::new(128, 96));
         for packing in [Packing::Frame, Packing::Tile] {
-            for most in [150, 300, 500] {
+            let mut less = usize::MAX;
+            for most in [150, 200, 300, 500] {
                 let settings = Settings { packing, max_bytes: Some(most), parity: 3, ..Settings::default() };
                 let mut sender = Sender::new(settings, &CAMVID12);
                 for frame in 0..3 {
@@ -561,6 +571,10 @@ mod tests {
                     let sent = sender.send(&street.frame(frame), 0, &mut arrived).unwrap();
                     assert!(sent.bytes <= most as usize, "{packing:?}: {} of {most}", sent.bytes);
                     assert_eq!(sent.bytes, arrived.iter().map(|packet| packet.bytes.len()).sum::<usize>());
+                    if frame == 2 {
+                        assert!(sent.given_up.tiles <= less, "{packing:?}: {most} bytes give up more than fewer do");
+                        less = sent.given_up.tiles;
+                    }
                 }
             }
         }

@@ -102,6 +102,11 @@ impl Prefix {
     }
 }
 
+/// Stream and sequence number of a packet, unchecked.
+pub(super) fn numbers(packet: &[u8]) -> Option<(u16, u32)> {
+    Prefix::parse(packet).ok().map(|prefix| (prefix.stream, prefix.sequence))
+}
+
 /// Which packet a header begins.
 #[expect(clippy::large_enum_variant, reason = "there is no allocator to box with")]
 #[derive(Debug, Clone, PartialEq, Eq)]

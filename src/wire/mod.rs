@@ -18,6 +18,6 @@ pub use header::{Context, Header};
 pub use packet::{
     End, FramePacket, KeyRequest, Packet, TilePacket, buffer_len, decode_map_tile, emit_coded, emit_coded_tile,
     emit_delta, emit_end, emit_frame, emit_request, emit_tile, encode_map_tile, map_tile_data, read_changes,
-    read_map_tile, read_soft_tile,
+    read_map_tile, read_soft_tile, request_for,
 };
 pub use params::{MAX_PARITY, Params, Payload};

@@ -294,6 +294,12 @@ pub fn emit_end(stream: u16, frames: u32, capture_us: u64) -> [u8; header::BARE_
     header::emit_end(stream, frames, capture_us)
 }
 
+/// What to ask for where a packet can't be read without a key frame: its numbers, which nothing has checked.
+pub fn request_for(packet: &[u8]) -> Option<KeyRequest> {
+    let (stream, sequence) = header::numbers(packet)?;
+    Some(KeyRequest { stream, sequence })
+}
+
 /// Writes a receiver's wish for a key frame.
 pub fn emit_request(request: KeyRequest) -> [u8; header::BARE_LEN] {
     header::emit_request(request.stream, request.sequence)
