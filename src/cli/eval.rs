@@ -331,9 +331,10 @@ fn compare(rows: &[Row], outcome: &Outcome, scores: &[Scores]) -> String {
             100.0 * risk
         );
     }
-    let flips = rows.iter().zip(scores).filter_map(|(row, scores)| Some((row, scores.flips?)));
-    let called: Vec<String> = flips.clone().map(|(row, [head, _])| format!("{head:.2} {}", row.name())).collect();
+    let flips: Vec<(String, [f64; 2])> =
+        rows.iter().zip(scores).filter_map(|(row, scores)| Some((row.name(), scores.flips?))).collect();
     if let Some((_, [_, truth])) = flips.last() {
+        let called: Vec<String> = flips.iter().map(|(name, [head, _])| format!("{head:.2} {name}")).collect();
         text += &format!("  pairs called otherwise than a frame before: {truth:.2} in truth; {}\n", called.join(", "));
     }
     text
