@@ -13,9 +13,7 @@ use seal::Sealer;
 use semrx::link::srx::{MAGIC, SrxReader};
 use semrx::link::{Interrupt, Source};
 use semrx::scene::{Assembly, Event, ReceivedFrame, Reception, Scene};
-use semrx::wire::codec::{
-    Prior, Scratch, decode_changes, decode_tile, encode_changes, encode_tile, max_len,
-};
+use semrx::wire::codec::{Prior, Scratch, decode_changes, decode_tile, encode_changes, encode_tile, max_len};
 use semrx::wire::{ClassSet, Grid, Patch};
 
 /// Larger frames (classes times cells) are left alone: they cost time and say nothing that small ones don't.
@@ -83,7 +81,8 @@ impl Receiver {
         scene.take(frame, &mut self.scratch, |_, _| ());
         let seen = scene.cells().iter().zip(scene.known()).filter(|(_, known)| **known);
         // Of a delta frame's classes, some may be the key frame's alone.
-        let is_said = |class| header.present.contains(class) || header.reference.is_some() && class < header.params.classes;
+        let is_said =
+            |class| header.present.contains(class) || header.reference.is_some() && class < header.params.classes;
         assert!(seen.into_iter().all(|(&class, _)| is_said(class)));
         assert!(scene.known_permille() <= 1000);
         self.scene = Some(scene);
@@ -112,7 +111,9 @@ fn recode(data: &[u8]) {
     let rects = || [rect].into_iter();
     decode_changes(bytes, &cells, grid, rects(), present, &mut again).expect("any bytes decode");
     assert!(again.iter().all(|&class| present.contains(class)));
-    if let Some(len) = encode_changes(&again, &cells, grid, rects(), present, &mut out).expect("classes that are present") {
+    if let Some(len) =
+        encode_changes(&again, &cells, grid, rects(), present, &mut out).expect("classes that are present")
+    {
         let mut back = vec![255; grid.cells()];
         decode_changes(&out[..len], &cells, grid, rects(), present, &mut back).expect("its own bytes decode");
         assert_eq!(again, back);
