@@ -38,8 +38,8 @@ hazards and free space; scenery then stays as the key frame had it. A lost delta
 missing, the cells that lean on it are unknown. Over UDP the receiver asks for another key frame then. Nothing leans on a key frame of which
 --max-bytes left tiles out.
 
-At equal bytes, one or two tiles of parity decide best while up to a fifth of the tiles are lost, phases beyond that (docs/evidence.md, How a map is
-cut); without --max-bytes, phases take about twice the bytes of blocks.
+At equal bytes, one or two tiles of parity decide best while up to a fifth of the tiles are lost, phases beyond that (docs/evidence.md).
+Without --max-bytes, phases take about twice the bytes of blocks.
 
 A soft frame is large: over UDP it needs --packet tile --tiles 16x16 --payload soft4, and few classes.
 
