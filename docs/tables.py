@@ -23,6 +23,10 @@ def evaluated(args, *more):
     return json.loads(subprocess.run(run, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)
 
 
+def asked(channels):
+    return [word for channel in channels for word in ("--channel", channel)]
+
+
 def sampled(args, bundle, *more):
     """What the bench of samplers measures, by sampler, steps and the cache's name."""
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
@@ -73,7 +77,7 @@ def bars(args):
 
 
 def snr(args):
-    channels = [word for channel in SOFT for word in ("--channel", channel)]
+    channels = asked(SOFT)
     told, blind = (evaluated(args, *channels, *more)["cases"] for more in ([], ["--blind-snr"]))
     print(f"{'channel':<26}{'told, dB off':>16}{'estimated':>16}{'F1 semantic_first':>20}{'F1 hybrid 1':>16}{'mIoU hybrid 1':>16}")
     for told, blind in zip(told, blind):
@@ -116,9 +120,8 @@ def rate(args):
 def delta(args):
     print(f"{'channel':<16}{'sent':<12}{'bytes':>8}{'of whole':>10}{'mIoU of the map':>18}{'F1 rule':>10}{'free err':>10}{'F1 semantic_first':>20}{'free err':>10}{'F1 hybrid 1':>14}")
     channels = ["none", "tile-loss=0.05", "tile-loss=0.1", "tile-loss=0.3"]
-    asked = [word for channel in channels for word in ("--channel", channel)]
     kinds = {"whole": [], "delta all": ["--delta", "all"], "delta task": ["--delta", "task"]}
-    cases = {name: evaluated(args, *asked, *more)["cases"] for name, more in kinds.items()}
+    cases = {name: evaluated(args, *asked(channels), *more)["cases"] for name, more in kinds.items()}
     for index, channel in enumerate(channels):
         for name in kinds:
             case, whole = cases[name][index], cases["whole"][index]
@@ -129,10 +132,9 @@ def delta(args):
 
 def cut(args):
     channels = ["tile-loss=0.05", "tile-loss=0.1", "tile-loss=0.2", "tile-loss=0.3", "tile-loss=0.5", "tile-loss=0.7", "tile-loss=0.2,burst=4", "tile-loss=0.5,burst=4"]
-    asked = [word for channel in channels for word in ("--channel", channel)]
     cuts = {"blocks": [], "blocks, 1 of parity": ["--parity", "1"], "blocks, 2 of parity": ["--parity", "2"], "phases": ["--cut", "phases"], "phases, 1 of parity": ["--cut", "phases", "--parity", "1"]}
     print(f"{'F1, 360 bytes at most':<34}{'bytes':>8}" + "".join(f"{channel.replace('tile-loss=', ''):>14}" for channel in channels) + f"{'mean':>8}")
-    found = {name: evaluated(args, *asked, "--max-bytes", "360", *more)["cases"] for name, more in cuts.items()}
+    found = {name: evaluated(args, *asked(channels), "--max-bytes", "360", *more)["cases"] for name, more in cuts.items()}
     for row, metric in (("hybrid 1", "f1_head"), ("nearest-fill", "f1_rule")):
         for name, cases in found.items():
             scores = [percent(case, row, metric) for case in cases]

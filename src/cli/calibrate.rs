@@ -2,8 +2,7 @@
 
 use super::Done;
 use super::exit::Failure;
-use super::output::print;
-use indicatif::{ProgressBar, ProgressStyle};
+use super::output::{print, progress};
 use semrx::bundle::Bundle;
 use semrx::engine::Engine;
 use semrx::evaluation::{Calibrated, Case, calibrate, calibration_samples, receive, search_turns};
@@ -37,9 +36,7 @@ pub fn run(bundle: &Bundle, maps: &[ClassMap], cases: &[Case], wanted: &Wanted, 
         Some(_) => scenes.len() * (2 + wanted.tries),
         None => calibration_samples(scenes.len(), wanted.steps),
     };
-    let progress = ProgressBar::new(samples as u64);
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} samples, {eta} left");
-    progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let progress = progress(samples, "samples");
     let config = Config { steps: Some(wanted.steps), sampler: wanted.sampler, seed: wanted.seed, ..Config::default() };
     if let Some(saving) = wanted.saving {
         let found = search_turns(bundle, &scenes, config, saving, wanted.tries, engine, &mut || progress.inc(1))?;

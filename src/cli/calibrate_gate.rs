@@ -2,8 +2,7 @@
 
 use super::Done;
 use super::exit::Failure;
-use super::output::print;
-use indicatif::{ProgressBar, ProgressStyle};
+use super::output::{print, progress};
 use semrx::bundle::{Bundle, GateChannel, sha256};
 use semrx::engine::Engine;
 use semrx::evaluation::{BINS, Case, GateFinding, calibrate_gate, gate_splits, gate_trials};
@@ -23,9 +22,7 @@ pub struct Wanted {
 /// `recordings`: consecutive maps, each recording by itself.
 pub fn run(bundle: &Bundle, recordings: &[Vec<ClassMap>], cases: &[Case], wanted: &Wanted, engine: &Engine) -> Done {
     let maps: usize = recordings.iter().map(Vec::len).sum();
-    let progress = ProgressBar::new((maps * cases.len()) as u64);
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} frames, {eta} left");
-    progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let progress = progress(maps * cases.len(), "frames");
     let trials = gate_trials(bundle, recordings, cases, wanted.seed, engine, &mut || progress.inc(1))?;
     progress.finish_and_clear();
     let Wanted { alpha, delta, .. } = *wanted;

@@ -2,11 +2,10 @@
 
 use super::engine::EngineName;
 use super::exit::Failure;
-use super::output::print;
+use super::output::{print, progress};
 use super::run::SamplerName;
 use super::{Done, bundles, calibrate, calibrate_gate};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use semrx::evaluation::{
     Case, DepthScores, Outcome, ROWS, Refining, Row, Sample, Score, Scores, SnrError, evaluate, gate_risk, paired_f1,
 };
@@ -205,9 +204,7 @@ pub fn run(options: &Options) -> Done {
         return calibrate_gate::run(&bundle, &recordings, &cases, &wanted, &engine);
     }
     let rows = if options.depth { depth_rows() } else { ROWS.to_vec() };
-    let progress = ProgressBar::new((cases.len() * truths.len()) as u64);
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} frames, {eta} left");
-    progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let progress = progress(cases.len() * truths.len(), "frames");
     let next = AtomicUsize::new(0);
     let outcomes = Mutex::new(cases.iter().map(|_| None).collect::<Vec<_>>());
     std::thread::scope(|scope| {

@@ -1,10 +1,10 @@
 //! `semrx sample`: a sample of a model that was exported elsewhere.
 
 use super::exit::Failure;
-use super::output::print;
+use super::output::{print, progress};
 use super::{Done, bundles};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use semrx::engine::Arrays;
 use semrx::engine::kernel::threads::MAX_THREADS;
 use semrx::engine::plan::Machine;
@@ -162,9 +162,7 @@ pub fn run(options: &Options) -> Done {
     };
 
     let steps = generator.steps();
-    let progress = ProgressBar::new(steps as u64);
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} steps, {eta} left");
-    progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let progress = progress(steps, "steps");
     let began = Instant::now();
     let sample = match &recorded {
         Some(recorded) => generator.run(recorded, given, || progress.inc(1)),

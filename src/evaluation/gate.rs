@@ -125,26 +125,27 @@ pub fn gate_risk(gated: &[Sample], always: &[Sample]) -> Option<f64> {
 /// The thresholds of the [`BINS`] with which, at confidence 1 - `delta`, a share of `alpha` at most of the frames like these `trials` is decided worse for what isn't
 /// generated. Each bin keeps that by itself.
 pub fn calibrate_gate(trials: &[GateTrial], alpha: f64, delta: f64) -> [GateFinding; BINS.len()] {
+    findings(trials, thresholds(trials, alpha, delta))
+}
+
+fn thresholds(trials: &[GateTrial], alpha: f64, delta: f64) -> [Option<u16>; BINS.len()] {
     core::array::from_fn(|bin| {
-        let trials: Vec<&GateTrial> = trials.iter().filter(|trial| trial.bin == bin).collect();
-        let mut found = None;
-        for threshold in LADDER {
+        let trials = of_bin(trials, bin);
+        let keeps = |&threshold: &u16| {
             let losses = block_means(&trials, |trial| trial.is_loss(threshold));
-            if losses.is_empty() || p_value(&losses, alpha, delta) > delta {
-                break;
-            }
-            found = Some(threshold);
-        }
-        finding(&trials, found)
+            !losses.is_empty() && p_value(&losses, alpha, delta) <= delta
+        };
+        LADDER.into_iter().take_while(keeps).last()
     })
 }
 
 /// How the `thresholds` of the [`BINS`] do on `trials`.
-pub fn gate_findings(trials: &[GateTrial], thresholds: [Option<u16>; BINS.len()]) -> [GateFinding; BINS.len()] {
-    core::array::from_fn(|bin| {
-        let trials: Vec<&GateTrial> = trials.iter().filter(|trial| trial.bin == bin).collect();
-        finding(&trials, thresholds[bin])
-    })
+fn findings(trials: &[GateTrial], thresholds: [Option<u16>; BINS.len()]) -> [GateFinding; BINS.len()] {
+    core::array::from_fn(|bin| finding(&of_bin(trials, bin), thresholds[bin]))
+}
+
+fn of_bin(trials: &[GateTrial], bin: usize) -> Vec<&GateTrial> {
+    trials.iter().filter(|trial| trial.bin == bin).collect()
 }
 
 fn finding(trials: &[&GateTrial], threshold: Option<u16>) -> GateFinding {
@@ -176,8 +177,7 @@ pub fn gate_splits(trials: &[GateTrial], alpha: f64, delta: f64, splits: u64) ->
         let mut is_first = vec![false; blocks as usize];
         order[..blocks as usize / 2].iter().for_each(|&block| is_first[block as usize] = true);
         let (first, second): (Vec<GateTrial>, Vec<GateTrial>) = trials.iter().partition(|trial| is_first[trial.block]);
-        let thresholds = calibrate_gate(&first, alpha, delta).map(|finding| finding.doubt_permille);
-        for (kept, finding) in kept.iter_mut().zip(gate_findings(&second, thresholds)) {
+        for (kept, finding) in kept.iter_mut().zip(findings(&second, thresholds(&first, alpha, delta))) {
             *kept += (finding.risk <= alpha) as usize;
         }
     }

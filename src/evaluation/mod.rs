@@ -10,7 +10,7 @@ mod rows;
 pub use bootstrap::{Interval, Score, Scores, paired_f1};
 pub use caching::{Cached, Calibrated, calibrate, calibration_samples, search_turns};
 pub use depth::DepthScores;
-pub use gate::{BINS, GateFinding, GateTrial, calibrate_gate, gate_findings, gate_risk, gate_splits, gate_trials};
+pub use gate::{BINS, GateFinding, GateTrial, calibrate_gate, gate_risk, gate_splits, gate_trials};
 pub use rows::{ROWS, Refining, Row};
 
 use crate::bundle::{Bundle, BundleError};
@@ -276,7 +276,9 @@ fn sample(rule: &Rule, scene: &Scene, truth: &ClassMap, judged: Judged) -> Sampl
         lost_cells,
         truth: reading.hazards,
         rule: judged.reading.map(|reading| verdict(reading.hazards, reading.free_permille(truth.grid))),
-        head: judged.decision.zip(judged.hazards).map(|(decision, hazards)| verdict(hazards, decision.free_permille)),
+        head: judged
+            .decision
+            .map(|decision| verdict(judged.steady.unwrap_or_else(|| decision.hazards()), decision.free_permille)),
         macs: judged.macs,
         steps: judged.steps,
         generated: judged.generated,

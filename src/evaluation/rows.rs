@@ -101,12 +101,13 @@ impl Row {
 }
 
 /// What a row says of a frame.
+#[derive(Clone)]
 pub(super) struct Judged {
     pub map: Option<Vec<u8>>,
     pub reading: Option<Reading>,
     pub decision: Option<Decision>,
-    /// Those of the decision, or what is called in their place.
-    pub hazards: Option<HazardSet>,
+    /// What is called in the place of the decision's hazards.
+    pub steady: Option<HazardSet>,
     pub macs: u64,
     /// Sampler steps.
     pub steps: u16,
@@ -132,10 +133,20 @@ impl Judges {
         sequence: u32,
     ) -> Result<Vec<Option<Judged>>, EngineError> {
         let is_soft = scene.params().payload.soft_bits().is_some();
-        let mut judged = Vec::new();
+        let mut judged: Vec<Option<Judged>> = Vec::new();
         for &row in rows {
-            judged.push(match row.is_for_soft() {
-                Some(soft) if soft != is_soft => None,
+            let before = |row| rows.iter().position(|other| *other == row).and_then(|index| judged.get(index)?.clone());
+            judged.push(match (row, row.is_for_soft()) {
+                (_, Some(soft)) if soft != is_soft => None,
+                (Row::Steady(refining), _) => {
+                    // The row that it follows mostly comes before it.
+                    let followed = match before(Row::Hybrid(refining)) {
+                        Some(judged) => judged,
+                        None => self.judge_row(Row::Hybrid(refining), scene, truth, sequence)?,
+                    };
+                    let steady = followed.decision.as_ref().map(|decision| self.steady.follow(sequence, decision));
+                    Some(Judged { steady, ..followed })
+                }
                 _ => Some(self.judge_row(row, scene, truth, sequence)?),
             });
         }
@@ -152,7 +163,7 @@ impl Judges {
                     map: Some(map),
                     reading: Some(reading),
                     decision: None,
-                    hazards: None,
+                    steady: None,
                     macs: 0,
                     steps: 0,
                     generated: false,
@@ -179,16 +190,10 @@ impl Judges {
                 let head = self.head();
                 let decision = head.provisional(scene)?;
                 let (macs, _) = head.macs();
-                let hazards = Some(decision.hazards());
                 let decision = Some(decision);
-                Ok(Judged { map: None, reading: None, decision, hazards, macs, steps: 0, generated: false })
+                Ok(Judged { map: None, reading: None, decision, steady: None, macs, steps: 0, generated: false })
             }
-            Row::Steady(refining) => {
-                let mut judged = self.judge_row(Row::Hybrid(refining), scene, truth, sequence)?;
-                judged.hazards = judged.decision.as_ref().map(|decision| self.steady.follow(sequence, decision));
-                Ok(judged)
-            }
-            Row::Hybrid(refining) => {
+            Row::Hybrid(refining) | Row::Steady(refining) => {
                 let index = self.hybrids.iter().position(|(other, _)| *other == refining).unwrap_or(0);
                 let receiver = &mut self.hybrids[index].1;
                 let provisional = receiver.provisional(scene)?;
@@ -199,9 +204,9 @@ impl Judges {
                     None => fill(scene, |cell| self.prior.cells[cell]),
                 };
                 let reading = Some(self.rule.read_all(&map));
-                let (decision, hazards) = (Some(conclusion.decision), Some(conclusion.decision.hazards()));
+                let decision = Some(conclusion.decision);
                 let (macs, steps) = (conclusion.macs, conclusion.steps);
-                Ok(Judged { map: Some(map), reading, decision, hazards, macs, steps, generated })
+                Ok(Judged { map: Some(map), reading, decision, steady: None, macs, steps, generated })
             }
         }
     }
@@ -215,10 +220,9 @@ impl Judges {
     /// A map through the rule and through the head.
     fn judge_map(&mut self, map: Vec<u8>) -> Result<Judged, EngineError> {
         let reading = Some(self.rule.read_all(&map));
-        let decision = self.head().judge(&map)?;
+        let decision = Some(self.head().judge(&map)?);
         let (macs, _) = self.head().macs();
-        let (decision, hazards) = (Some(decision), Some(decision.hazards()));
-        Ok(Judged { map: Some(map), reading, decision, hazards, macs, steps: 0, generated: false })
+        Ok(Judged { map: Some(map), reading, decision, steady: None, macs, steps: 0, generated: false })
     }
 
     fn head(&mut self) -> &mut Receiver {

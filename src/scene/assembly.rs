@@ -151,8 +151,7 @@ impl Assembly {
                 self.remember(&frame.header);
                 let mut tiles = self.buffer(&frame.header, bytes.len());
                 for index in (0..tiles.len()).filter(|&index| !erased(index)) {
-                    let tile = if index == 0 { frame.changes().or(frame.tile(0)) } else { frame.tile(index) };
-                    if let Some(tile) = tile {
+                    if let Some(tile) = frame.slot(index) {
                         tiles.put(index, tile);
                     }
                 }
@@ -185,13 +184,12 @@ impl Assembly {
 
     /// A buffer for a frame of which a packet brings `bytes` bytes.
     fn buffer(&mut self, header: &Header, bytes: usize) -> Tiles {
-        let count = if header.reference.is_some() { 1 } else { header.params.slots() };
         let room = self.spare.first().map_or(0, Tiles::room);
         if bytes > room {
             self.spare.iter_mut().for_each(|tiles| tiles.grow(bytes.next_power_of_two()));
         }
         let mut tiles = self.spare.pop().unwrap_or_else(|| Tiles::with_room(bytes));
-        tiles.clear(count);
+        tiles.clear(header.slots());
         tiles
     }
 

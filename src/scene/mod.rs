@@ -182,25 +182,19 @@ impl Scene {
         let mut holds = TileSet::default();
         for index in (0..tiling.tiles()).filter(|&index| key_frame.holds(&self.params, index)) {
             holds.insert(index);
-        }
-        self.lacks_key = holds.len() < tiling.tiles();
-        for index in (0..tiling.tiles()).filter(|&index| holds.contains(index)) {
             for cell in self.params.patch(index).into_iter().flat_map(|patch| patch.indices(grid)) {
                 self.cells[cell] = key_frame.cells[cell];
             }
         }
+        self.lacks_key = holds.len() < tiling.tiles();
         let read = match changes {
             None => Ok(false),
             Some(_) if changed.is_empty() => Ok(true),
-            Some(_) if (0..tiling.tiles()).any(|index| changed.contains(index) && !holds.contains(index)) => {
-                Err(WireError::NoReference)
-            }
+            Some(_) if !changed.iter().all(|index| holds.contains(index)) => Err(WireError::NoReference),
             Some(changes) => read_changes(header, changed, changes, &key_frame.cells, &mut self.cells).map(|()| true),
         };
-        for index in (0..tiling.tiles()).filter(|&index| holds.contains(index)) {
-            if !changed.contains(index) || read == Ok(true) {
-                self.know(index);
-            }
+        for index in holds.iter().filter(|&index| !changed.contains(index) || read == Ok(true)) {
+            self.know(index);
         }
         read.map(|_| ())
     }

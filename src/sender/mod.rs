@@ -172,13 +172,17 @@ impl Sender {
         header.params.validate()?;
         self.buffer.resize(buffer_len(&header), 0);
         let most = self.settings.max_bytes.map(|most| most as usize);
-        if let Some((bytes, stale_cells)) = self.delta(&header, map, most)? {
+        // What it would take with nothing given up: to be below it is what deltas are for, and frames that keep to so many bytes start from it.
+        let may_lean = self.may_lean(&header);
+        let whole = if may_lean || most.is_some() { self.whole(&header, map)? } else { 0 };
+        let limit = most.unwrap_or(usize::MAX).min(whole.saturating_sub(1));
+        if may_lean && let Some((bytes, stale_cells)) = self.delta(&header, map, limit)? {
             self.transmit_frame(&header, bytes, arrived)?;
             (self.sequence, self.capture_us) = (self.sequence + 1, capture_us);
             return Ok(Sent { bytes, form: Form::Delta, given_up: GivenUp::default(), stale_cells });
         }
         let fitted = match most {
-            Some(most) if self.whole(&header, map)? > most => Some(self.fit(&header, map, most)?),
+            Some(most) if whole > most => Some(self.fit(&header, map, most)?),
             _ => None,
         };
         let (map, sent, given_up) = match fitted {
@@ -229,23 +233,21 @@ impl Sender {
         self.owes_key |= request.stream == self.settings.stream && !has_come;
     }
 
-    /// Writes `map` as a delta frame into the buffer, where there may be one, and it is shorter than the whole frame and has at most `most` bytes. Its length,
-    /// and the cells in which it isn't `map`.
-    fn delta(
-        &mut self,
-        header: &Header,
-        map: &ClassMap,
-        most: Option<usize>,
-    ) -> Result<Option<(usize, usize)>, WireError> {
-        let Settings { delta: Some(delta), packing: Packing::Frame, payload: Payload::Map, .. } = self.settings else {
+    /// Whether a frame may say what changed since the last key frame.
+    fn may_lean(&self, header: &Header) -> bool {
+        let Settings { delta, packing, payload, .. } = &self.settings;
+        let is_wanted = delta.is_some() && *packing == Packing::Frame && *payload == Payload::Map;
+        let is_near =
+            |key: &KeyFrame| key.map.grid == header.params.grid && header.sequence - key.sequence <= u8::MAX as u32;
+        is_wanted && !header.key && self.key_frame.as_ref().is_some_and(is_near)
+    }
+
+    /// Writes `map`, which [may lean](Sender::may_lean), as a delta frame into the buffer, if that takes at most `limit` bytes. Its length, and the cells in which it
+    /// isn't `map`.
+    fn delta(&mut self, header: &Header, map: &ClassMap, limit: usize) -> Result<Option<(usize, usize)>, WireError> {
+        let (Some(delta), Some(KeyFrame { sequence, map: key_map })) = (self.settings.delta, &self.key_frame) else {
             return Ok(None);
         };
-        let whole = if header.key { 0 } else { self.whole(header, map)? };
-        let key_frame = self
-            .key_frame
-            .as_ref()
-            .filter(|key| !header.key && key.map.grid == map.grid && header.sequence - key.sequence <= u8::MAX as u32);
-        let Some(KeyFrame { sequence, map: key_map }) = key_frame else { return Ok(None) };
         let told = match delta {
             Delta::All => Cow::Borrowed(map),
             Delta::Task => {
@@ -269,9 +271,8 @@ impl Sender {
         let Some(len) = emit_delta(&header, changed, &told.cells, &key_map.cells, &mut self.buffer)? else {
             return Ok(None);
         };
-        let is_short = len < whole && most.is_none_or(|most| len <= most);
         let stale = told.cells.iter().zip(&map.cells).filter(|(told, cell)| told != cell).count();
-        Ok(is_short.then_some((len, stale)))
+        Ok((len <= limit).then_some((len, stale)))
     }
 
     /// Writes the tiles in `sent` of `map` as a frame into the buffer; its length.
@@ -290,9 +291,9 @@ impl Sender {
             return Ok(Vec::new());
         }
         let mut coded: Vec<Option<Vec<u8>>> = vec![None; tiling.tiles()];
-        for (index, tile) in coded.iter_mut().enumerate().filter(|(index, _)| sent.contains(*index)) {
+        for index in sent.iter() {
             let len = encode_map_tile(header, index, &map.cells, &mut self.scratch, &mut self.buffer)?;
-            *tile = Some(self.buffer[..len].to_vec());
+            coded[index] = Some(self.buffer[..len].to_vec());
         }
         let tiles: Vec<Option<&[u8]>> = coded.iter().map(Option::as_deref).collect();
         let made = match sent.is_empty() {
@@ -345,7 +346,7 @@ impl Sender {
     /// As much of `map` as fits into `most` bytes.
     fn fit(&mut self, header: &Header, map: &ClassMap, most: usize) -> Result<Fitted, WireError> {
         let fitted = self.fit_tiles(header, map, most, most)?;
-        if self.bytes_of(header, fitted.sent, &fitted.map)? <= most {
+        if header.params.parity == 0 || self.bytes_of(header, fitted.sent, &fitted.map)? <= most {
             return Ok(fitted);
         }
         // What parity takes hangs on the longest tile, which is known afterwards: the room that is left for the others is searched.
@@ -402,11 +403,8 @@ fn frame_layout(header: &Header, bytes: &[u8]) -> Result<Layout, WireError> {
     let WirePacket::Frame(frame) = WirePacket::parse(bytes, Some(&context))? else {
         return Err(WireError::Kind(0));
     };
-    if let Some(changes) = frame.changes_range() {
-        return Ok(Layout { slots: vec![slot(header, 0, changes.start, changes.end)] });
-    }
     // A tile that isn't sent has a slot too, without bytes: the others keep their numbers.
-    let ranges = (0..header.params.slots()).map(|index| frame.tile_range(index).unwrap_or(0..0));
+    let ranges = (0..frame.header.slots()).map(|index| frame.slot_range(index).unwrap_or(0..0));
     let slots = ranges.enumerate().map(|(index, range)| slot(header, index, range.start, range.end));
     Ok(Layout { slots: slots.collect() })
 }

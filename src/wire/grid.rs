@@ -187,6 +187,11 @@ impl TileSet {
         index < Tiling::MAX_TILES && self.0[index / 64] >> (index % 64) & 1 == 1
     }
 
+    /// Its tiles in ascending order.
+    pub fn iter(self) -> impl Iterator<Item = usize> + Clone {
+        (0..Tiling::MAX_TILES).filter(move |&index| self.contains(index))
+    }
+
     /// `index` is below [`Tiling::MAX_TILES`].
     pub fn insert(&mut self, index: usize) {
         self.0[index / 64] |= 1 << (index % 64);

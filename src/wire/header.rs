@@ -51,6 +51,11 @@ pub struct Context {
 }
 
 impl Header {
+    /// What the radio delivers or not as one: the tiles of a frame, those of parity included; of a delta frame, its changes together.
+    pub const fn slots(&self) -> usize {
+        if self.reference.is_some() { 1 } else { self.params.slots() }
+    }
+
     pub fn context(&self) -> Context {
         Context { params: self.params, capture_us: self.capture_us }
     }
@@ -333,7 +338,7 @@ fn tile_lengths(
         }
         return Ok(lengths);
     }
-    for index in (0..params.slots()).filter(|&index| sent.contains(index)) {
+    for index in sent.iter().take_while(|&index| index < params.slots()) {
         let length = match (params.payload.soft_bits(), params.patch(index)) {
             (Some(bits), Some(patch)) => super::soft::tile_len(patch, present, bits) as u32,
             _ => reader.varint("tile length")?,

@@ -148,6 +148,19 @@ impl<'a> FramePacket<'a> {
         self.bytes.get(self.changes_range()?)
     }
 
+    /// Where what the radio delivers or not as one lies in the packet: tile `index`, or, of a delta frame, all changes as index 0.
+    pub fn slot_range(&self, index: usize) -> Option<Range<usize>> {
+        match self.header.reference {
+            Some(_) => self.changes_range().filter(|_| index == 0),
+            None => self.tile_range(index),
+        }
+    }
+
+    /// The bytes of such a slot. `None` as for [`tile`](FramePacket::tile) and [`changes`](FramePacket::changes).
+    pub fn slot(&self, index: usize) -> Option<&'a [u8]> {
+        self.bytes.get(self.slot_range(index)?)
+    }
+
     /// Where tile `index` lies in the packet, its checksum included. `None` past the last tile, where it wasn't sent, and in a delta frame.
     pub fn tile_range(&self, index: usize) -> Option<Range<usize>> {
         if !self.sent.contains(index) || self.header.reference.is_some() {
@@ -249,15 +262,27 @@ fn emit_tiles(
     let have = out.len();
     let mut lengths = Vec::new();
     let mut at = room;
-    for index in (0..header.params.slots()).filter(|&index| sent.contains(index)) {
+    for index in sent.iter() {
         let space = out.get_mut(at..).ok_or(WireError::Buffer { need: at, have })?;
         let length = tile(index, space)?;
         at += length;
         let _ = lengths.push((length - check_len(header.params.payload)) as u32);
     }
+    close_frame(header, sent, lengths, at, out)
+}
+
+/// Puts the header before the tiles, which lie in `out` from [`header_room`] up to `end`, and the trailer behind them; the length of the frame.
+fn close_frame(
+    header: &Header,
+    sent: TileSet,
+    lengths: Vec<u32, { Tiling::MAX_TILES }>,
+    end: usize,
+    out: &mut [u8],
+) -> Result<usize, WireError> {
+    let (room, have) = (header_room(&header.params), out.len());
     let start = header::emit(header, &Form::Frame { sent, lengths }, &mut out[..room])?;
-    out.copy_within(room..at, start);
-    let end = start + at - room;
+    out.copy_within(room..end, start);
+    let end = start + end - room;
     let len = end + header::trailer_len(header.params.classes);
     let trailer = out.get_mut(end..len).ok_or(WireError::Buffer { need: len, have })?;
     header::emit_trailer(header, trailer);
@@ -400,7 +425,12 @@ pub fn read_map_tile(
 /// # Errors
 /// [`WireError::TileChecksum`] or [`WireError::Truncated`] for a damaged tile.
 pub fn map_tile_data<'a>(header: &Header, index: usize, tile: &'a [u8]) -> Result<&'a [u8], WireError> {
-    let (data, check) = tile.split_last_chunk::<4>().ok_or(WireError::Truncated { field: "tile checksum" })?;
+    checked(header, index, tile, "tile checksum")
+}
+
+/// What [`put_check`] was put behind; `field` names it in errors.
+fn checked<'a>(header: &Header, index: usize, bytes: &'a [u8], field: &'static str) -> Result<&'a [u8], WireError> {
+    let (data, check) = bytes.split_last_chunk::<4>().ok_or(WireError::Truncated { field })?;
     match tile_check(header, index, data) == u32::from_le_bytes(*check) {
         true => Ok(data),
         false => Err(WireError::TileChecksum),
@@ -454,19 +484,10 @@ pub fn emit_delta(
         else {
             return Ok(None);
         };
-        let check = tile_check(header, 0, &space[..len]);
-        let tail = space.get_mut(len..len + 4).ok_or(WireError::Buffer { need: room + len + 4, have })?;
-        tail.copy_from_slice(&check.to_le_bytes());
         let _ = lengths.push(len as u32);
-        end += len + 4;
+        end += len + put_check(header, 0, len, space)?;
     }
-    let start = header::emit(header, &Form::Frame { sent: changed, lengths }, &mut out[..room])?;
-    out.copy_within(room..end, start);
-    let end = start + end - room;
-    let len = end + header::trailer_len(header.params.classes);
-    let trailer = out.get_mut(end..len).ok_or(WireError::Buffer { need: len, have })?;
-    header::emit_trailer(header, trailer);
-    Ok(Some(len))
+    close_frame(header, changed, lengths, end, out).map(Some)
 }
 
 /// Checks and decodes the changes of a delta frame into the tiles in `changed` of `cells` (the whole map). On error `cells` is untouched. `key_cells` is the key
@@ -481,10 +502,7 @@ pub fn read_changes(
     key_cells: &[u8],
     cells: &mut [u8],
 ) -> Result<(), WireError> {
-    let (data, check) = changes.split_last_chunk::<4>().ok_or(WireError::Truncated { field: "changes' checksum" })?;
-    if tile_check(header, 0, data) != u32::from_le_bytes(*check) {
-        return Err(WireError::TileChecksum);
-    }
+    let data = checked(header, 0, changes, "changes' checksum")?;
     let Header { params, present, .. } = header;
     codec::decode_changes(data, key_cells, params.grid, patches(params, changed), *present, cells)?;
     Ok(())
@@ -492,7 +510,7 @@ pub fn read_changes(
 
 fn patches(params: &Params, tiles: TileSet) -> impl Iterator<Item = Patch> + Clone {
     let params = *params;
-    (0..params.tiling.tiles()).filter(move |&index| tiles.contains(index)).filter_map(move |index| params.patch(index))
+    tiles.iter().filter_map(move |index| params.patch(index))
 }
 
 /// Reads a soft tile into `codes`: a plane of the whole grid per present class in ascending order. See [`soft`].

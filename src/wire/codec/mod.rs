@@ -94,13 +94,8 @@ pub fn encode_tile(
     out: &mut [u8],
 ) -> Result<usize, CodecError> {
     check(cells.len(), grid, patch, present)?;
-    for y in 0..patch.height {
-        for x in 0..patch.width as usize {
-            let class = cells[patch.at(grid, x, y as usize)];
-            if !present.contains(class) {
-                return Err(CodecError::Class(class));
-            }
-        }
+    if let Some(cell) = patch.indices(grid).find(|&cell| !present.contains(cells[cell])) {
+        return Err(CodecError::Class(cells[cell]));
     }
     let have = out.len();
     let limit = have.min(max_len(patch.cells(), present.len()));
@@ -163,8 +158,7 @@ pub fn encode_changes(
 
 /// Decodes `bytes` into the cells of the tiles `patches`; the rest of `cells` is left as it is.
 ///
-/// Any bytes decode, to classes of the present set and of the reference. All but the bytes must be what the encoder was given; `patches` may reach outside the
-/// grid no more than they might there.
+/// Any bytes decode, to classes of the present set and of the reference. All but the bytes must be what the encoder was given.
 ///
 /// # Errors
 /// [`CodecError::Patch`], [`CodecError::Cells`], [`CodecError::NothingPresent`]; `cells` is then as it was.
