@@ -16,7 +16,7 @@ FROM_BYTES = (
     "blind_snr_cdb",
     "known_permille", "tiles_missing",
 )  # fmt: skip
-PATH = ("mode", "gate", "risk_permille", "steps", "cached_steps", "macs", "saved_macs", "steady")
+PATH = ("mode", "gate", "risk_permille", "steps", "cached_steps", "macs", "saved_macs", "steady", "tasks")
 DECISIONS = ("provisional", "decision")
 
 

@@ -7,9 +7,13 @@
     python docs/tables.py delta --maps DIR                                           # what changed since the last key frame, for whole frames
     python docs/tables.py cut --maps DIR --only 0001TP                               # blocks, phases and parity at equal bytes
     python docs/tables.py gate --maps DIR --only 0001TP                              # what the gate spares, and what that costs
+    python docs/tables.py modes --maps DIR --only 0001TP                             # the modes beside each other, in int8 and in float
+    python docs/tables.py tokens --maps DIR --only 0001TP                            # boxes in the place of maps
 """
 import argparse
 import json
+import os
+import shutil
 import subprocess
 import tempfile
 
@@ -50,7 +54,8 @@ def met(is_met):
 
 
 def bars(args):
-    cases = {case["channel"] + ("" if case["payload"] == "map" else " soft"): {row["row"]: row for row in case["rows"]} for case in evaluated(args)["cases"]}
+    rows = "prior,nearest-fill,argmax,fds,hybrid 2,hybrid 4"
+    cases = {case["channel"] + ("" if case["payload"] == "map" else " soft"): {row["row"]: row for row in case["rows"]} for case in evaluated(args, "--rows", rows)["cases"]}
     of = lambda case, row, metric: 100 * cases[case][row][metric]["value"]
     line("bar", "asked", "measured, hybrid 1", "")
     agreement = of("none", "semantic_first", "agreement_head")
@@ -78,7 +83,7 @@ def bars(args):
 
 def snr(args):
     channels = asked(SOFT)
-    told, blind = (evaluated(args, *channels, *more)["cases"] for more in ([], ["--blind-snr"]))
+    told, blind = (evaluated(args, *channels, "--rows", "semantic_first", *more)["cases"] for more in ([], ["--blind-snr"]))
     print(f"{'channel':<26}{'told, dB off':>16}{'estimated':>16}{'F1 semantic_first':>20}{'F1 hybrid 1':>16}{'mIoU hybrid 1':>16}")
     for told, blind in zip(told, blind):
         off = lambda case: f"{case['snr_error_db']['mean']:.3f}, {case['snr_error_db']['most']:.3f}"
@@ -111,7 +116,7 @@ def samplers(args):
 def rate(args):
     print(f"{'most bytes':<12}{'bytes':>8}{'mIoU of the map':>18}{'F1 rule':>10}{'free err':>10}{'F1 semantic_first':>20}{'free err':>10}{'F1 hybrid 1':>14}{'mIoU':>8}")
     for most in RATES:
-        [case] = evaluated(args, "--channel", "tile-loss=0", *(["--max-bytes", str(most)] if most else []))["cases"]
+        [case] = evaluated(args, "--channel", "tile-loss=0", "--rows", "layout-only", *(["--max-bytes", str(most)] if most else []))["cases"]
         of = lambda row, metric: percent(case, row, metric)
         print(f"{most or 'any':<12}{case['mean_bytes']:>8.0f}{of('layout-only', 'miou_all'):>18.1f}{of('layout-only', 'f1_rule'):>10.1f}{of('layout-only', 'free_error_rule'):>10.1f}"
               f"{of('semantic_first', 'f1_head'):>20.1f}{of('semantic_first', 'free_error_head'):>10.1f}{of('hybrid 1', 'f1_head'):>14.1f}{of('hybrid 1', 'miou_all'):>8.1f}")
@@ -121,7 +126,7 @@ def delta(args):
     print(f"{'channel':<16}{'sent':<12}{'bytes':>8}{'of whole':>10}{'mIoU of the map':>18}{'F1 rule':>10}{'free err':>10}{'F1 semantic_first':>20}{'free err':>10}{'F1 hybrid 1':>14}")
     channels = ["none", "tile-loss=0.05", "tile-loss=0.1", "tile-loss=0.3"]
     kinds = {"whole": [], "delta all": ["--delta", "all"], "delta task": ["--delta", "task"]}
-    cases = {name: evaluated(args, *asked(channels), *more)["cases"] for name, more in kinds.items()}
+    cases = {name: evaluated(args, *asked(channels), "--rows", "layout-only", *more)["cases"] for name, more in kinds.items()}
     for index, channel in enumerate(channels):
         for name in kinds:
             case, whole = cases[name][index], cases["whole"][index]
@@ -134,21 +139,42 @@ def cut(args):
     channels = ["tile-loss=0.05", "tile-loss=0.1", "tile-loss=0.2", "tile-loss=0.3", "tile-loss=0.5", "tile-loss=0.7", "tile-loss=0.2,burst=4", "tile-loss=0.5,burst=4"]
     cuts = {"blocks": [], "blocks, 1 of parity": ["--parity", "1"], "blocks, 2 of parity": ["--parity", "2"], "phases": ["--cut", "phases"], "phases, 1 of parity": ["--cut", "phases", "--parity", "1"]}
     print(f"{'F1, 360 bytes at most':<34}{'bytes':>8}" + "".join(f"{channel.replace('tile-loss=', ''):>14}" for channel in channels) + f"{'mean':>8}")
-    found = {name: evaluated(args, *asked(channels), "--max-bytes", "360", *more)["cases"] for name, more in cuts.items()}
+    found = {name: evaluated(args, *asked(channels), "--rows", "nearest-fill", "--max-bytes", "360", *more)["cases"] for name, more in cuts.items()}
     for row, metric in (("hybrid 1", "f1_head"), ("nearest-fill", "f1_rule")):
         for name, cases in found.items():
             scores = [percent(case, row, metric) for case in cases]
             print(f"{name + ', ' + row.split()[0]:<34}{cases[0]['mean_bytes']:>8.0f}" + "".join(f"{score:>14.1f}" for score in scores) + f"{sum(scores) / len(scores):>8.1f}")
 
 
+def with_doubts(bundle, doubts, folder):
+    """A copy of the bundle whose gate has other thresholds."""
+    copy = os.path.join(folder, "bundle")
+    shutil.copytree(bundle, copy)
+    path = os.path.join(copy, "bundle.json")
+    with open(path) as f:
+        manifest = json.load(f)
+    for gate_bin, doubt in zip(manifest["gate"]["calibrated"]["bins"], doubts.split(",")):
+        gate_bin["doubt_permille"] = round(1000 * float(doubt))
+    with open(path, "w") as f:
+        json.dump(manifest, f)
+    return copy
+
+
 def gate(args):
-    cases = evaluated(args)["cases"]
+    with tempfile.TemporaryDirectory() as folder:
+        if args.doubts:
+            args.bundle = with_doubts(args.bundle, args.doubts, folder)
+        gate_table(args)
+
+
+def gate_table(args):
+    cases = evaluated(args, "--rows", "gate 1,gate 1 steady")["cases"]
     rows = [{row["row"]: row for row in case["rows"]} for case in cases]
     mean = lambda name, value: sum(value(row[name]) for row in rows) / len(rows)
     print(f"{len(rows)} channels, the same number of frames each")
     print(f"{'row':<20}{'F1 head':>10}{'free err':>10}{'MMAC':>8}{'generated':>11}{'skipped':>10}{'spared':>9}{'worse':>8}{'flips':>8}")
     every = mean("hybrid 1", lambda row: row["generated"])
-    for name in ("semantic_first", "hybrid 1", "gate 1", "gate 1, steady"):
+    for name in ("semantic_first", "hybrid 1", "gate 1", "gate 1 steady"):
         generated = mean(name, lambda row: row["generated"])
         worse = f"{100 * mean(name, lambda row: row['gate_risk']):>6.1f} %" if name == "gate 1" else f"{'':>8}"
         print(f"{name:<20}{100 * mean(name, lambda row: row['f1_head']['value']):>10.2f}{100 * mean(name, lambda row: row['free_error_head']['value']):>10.2f}{mean(name, lambda row: row['mean_macs']) / 1e6:>8.0f}"
@@ -157,14 +183,52 @@ def gate(args):
           f"{100 * max(row['gate 1']['gate_risk'] for row in rows):.1f} % of the frames decided worse")
 
 
+def modes(args):
+    rows = ["layout-only", "fds", "semantic_first", "hybrid 1", "latent", "view 8"]
+    channels = ["none", "tile-loss=0.3", "tile-loss=0.5", "tile-loss=0.7", *(f"sigma={sigma}" for sigma in ("0.05", "0.08", "0.13", "0.22", "0.36", "0.6", "0.9"))]
+    of = lambda row, metric: f"{100 * row[metric]['value']:.1f}" if row[metric] else "-"
+    means = {}
+    for bundle in (args.bundle, "models/street-float"):
+        args.bundle = bundle
+        cases = evaluated(args, *asked(channels), "--rows", ",".join(rows))["cases"]
+        print(f"{bundle}\n{'F1 head (rule where there is no head)':<40}" + "".join(f"{row:>16}" for row in rows) + f"{'mIoU fds':>12}{'hybrid 1':>10}{'view 8':>10}{'F1 rule, view 8':>18}")
+        for case in cases:
+            found = {row["row"]: row for row in case["rows"]}
+            f1 = [found[row]["f1_head"] or found[row]["f1_rule"] if row in found else None for row in rows]
+            name = f"{case['payload']}, {case['channel']}"
+            print(f"{name:<40}" + "".join(f"{100 * score['value']:>16.1f}" if score else f"{'-':>16}" for score in f1)
+                  + "".join(f"{of(found[row], 'miou_all') if row in found else '-':>{width}}" for row, width in (("fds", 12), ("hybrid 1", 10), ("view 8", 10))) + f"{of(found['view 8'], 'f1_rule'):>18}")
+        lossy = [{row["row"]: row for row in case["rows"]} for case in cases if "tile-loss" in case["channel"]]
+        for row in rows:
+            macs = [found[row]["mean_macs"] for found in lossy if row in found]
+            means[bundle, row] = sum(macs) / len(macs) / 1e6 if macs else 0
+        print("M MACs where tiles are lost: " + ", ".join(f"{row} {means[bundle, row]:.0f}" for row in rows if means[bundle, row]))
+        ratio = means[bundle, "latent"] / means[bundle, "view 8"]
+        utility = [sum(100 * found[row]["f1_head"]["value"] for found in lossy) / len(lossy) for row in ("latent", "view 8")]
+        print(f"latent takes {ratio:.3f} of view's MACs; F1 {utility[0]:.1f} and {utility[1]:.1f}: {met(ratio <= 0.1 and utility[0] >= utility[1])}")
+
+
+def tokens(args):
+    channels = ["none", "tile-loss=0.1", "tile-loss=0.3", "tile-loss=0.5"]
+    print(f"{'channel':<16}{'sent':<10}{'bytes':>8}{'F1 rule':>10}{'free err':>10}{'F1 semantic_first':>20}{'free err':>10}{'F1 hybrid 1':>14}")
+    kinds = {name: evaluated(args, *asked(channels), "--rows", "layout-only", *more)["cases"] for name, more in (("map", []), ("tokens", ["--tokens"]))}
+    for index, channel in enumerate(channels):
+        for name, cases in kinds.items():
+            case = cases[index]
+            of = lambda row, metric: percent(case, row, metric)
+            print(f"{channel:<16}{name:<10}{case['mean_bytes']:>8.0f}{of('layout-only', 'f1_rule'):>10.1f}{of('layout-only', 'free_error_rule'):>10.1f}"
+                  f"{of('semantic_first', 'f1_head'):>20.1f}{of('semantic_first', 'free_error_head'):>10.1f}{of('hybrid 1', 'f1_head'):>14.1f}")
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("table", choices=["bars", "snr", "samplers", "rate", "delta", "cut", "gate"])
+    p.add_argument("table", choices=["bars", "snr", "samplers", "rate", "delta", "cut", "gate", "modes", "tokens"])
     p.add_argument("--maps", required=True)
     p.add_argument("--only", default="")
     p.add_argument("--bundle", default="models/street")
+    p.add_argument("--doubts", help="of the table gate: thresholds of its bins, in the place of the bundle's")
     args = p.parse_args()
-    {"bars": bars, "snr": snr, "samplers": samplers, "rate": rate, "delta": delta, "cut": cut, "gate": gate}[args.table](args)
+    {"bars": bars, "snr": snr, "samplers": samplers, "rate": rate, "delta": delta, "cut": cut, "gate": gate, "modes": modes, "tokens": tokens}[args.table](args)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Most bytes of a JSON file. Its parser descends into what it skips, so depth is bounded by size.
 pub const MAX_JSON: u64 = 64 << 10;
@@ -35,6 +35,23 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(file.metadata()?.len().min(limit) as usize + 1);
     file.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// The files of `dir` with one of these extensions, in the order of their names.
+///
+/// # Errors
+/// What the file system says.
+pub fn with_extensions(dir: &Path, extensions: &[&str]) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let is_one = |of: &std::ffi::OsStr| extensions.iter().any(|extension| of.eq_ignore_ascii_case(extension));
+        if path.extension().is_some_and(is_one) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 #[cfg(test)]

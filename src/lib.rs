@@ -27,6 +27,8 @@ pub mod link;
 pub mod maps;
 pub mod noise;
 #[cfg(feature = "onnx")]
+pub mod photographs;
+#[cfg(feature = "onnx")]
 pub mod receiver;
 pub mod report;
 pub mod sampler;

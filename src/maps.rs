@@ -100,18 +100,10 @@ pub fn write(file: &Path, map: &ClassMap, labels: &LabelSet) -> Result<(), MapEr
 /// A folder that can't be read or holds no PNG.
 pub fn list(dir: &Path) -> Result<Vec<PathBuf>, MapError> {
     let fail = |reason: String| MapError { file: dir.to_owned(), reason };
-    let entries = std::fs::read_dir(dir).map_err(|error| fail(error.to_string()))?;
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(|error| fail(error.to_string()))?.path();
-        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")) {
-            files.push(path);
-        }
-    }
+    let files = crate::files::with_extensions(dir, &["png"]).map_err(|error| fail(error.to_string()))?;
     if files.is_empty() {
         return Err(fail("holds no .png file: give a folder of index PNGs, sent in the order of their names".into()));
     }
-    files.sort();
     Ok(files)
 }
 

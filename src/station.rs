@@ -43,6 +43,8 @@ pub struct Drops {
 /// A receiver with its stream. Push packets; take what it publishes.
 pub struct Station {
     receiver: Receiver,
+    /// What the head's own tasks are called.
+    tasks: Vec<String>,
     assembly: Assembly,
     scene: Option<Scene>,
     steady: Steady,
@@ -58,8 +60,24 @@ impl Station {
     /// # Errors
     /// See [`Receiver::open`].
     pub fn open(bundle: &Bundle, config: Config, from_start: bool, engine: &Engine) -> Result<Self, BundleError> {
+        Self::open_with_head(bundle, None, config, from_start, engine)
+    }
+
+    /// [`Station::open`] with the head of this name: what the stream asks for.
+    ///
+    /// # Errors
+    /// See [`Receiver::open_with_head`].
+    pub fn open_with_head(
+        bundle: &Bundle,
+        head: Option<&str>,
+        config: Config,
+        from_start: bool,
+        engine: &Engine,
+    ) -> Result<Self, BundleError> {
+        let receiver = Receiver::open_with_head(bundle, head, config, Pace::default(), engine)?;
         Ok(Station {
-            receiver: Receiver::open(bundle, config, Pace::default(), engine)?,
+            tasks: receiver.tasks().to_vec(),
+            receiver,
             assembly: Assembly::new(from_start),
             scene: None,
             steady: Steady::default(),
@@ -207,6 +225,10 @@ impl Station {
         record.saved_macs = conclusion.saved_macs;
         record.provisional = Some(decided(&provisional));
         record.decision = Some(decided(&conclusion.decision));
+        if !self.tasks.is_empty() {
+            let likely = self.tasks.iter().zip(conclusion.decision.task_permille);
+            record.tasks = Some(likely.map(|(name, permille)| (name.as_str(), permille)).collect());
+        }
         if !frame.late {
             let steady = self.steady.follow(header.sequence, &conclusion.decision);
             record.steady = Some(names(steady));
@@ -222,7 +244,7 @@ impl Station {
         if conclusion.gate == Gate::Failed {
             record.reason = &conclusion.reason;
         }
-        let refined = self.receiver.refined().filter(|_| conclusion.mode == "hybrid");
+        let refined = self.receiver.refined().filter(|_| conclusion.mode != "semantic_first");
         publish(Published::Record { record: &record, scene: Some(scene), refined });
         if let (Some(alone), Some(scene)) = (alone, &mut self.scene) {
             scene.take_key_frame(alone);

@@ -192,7 +192,7 @@ fn a_spoilt_bundle_is_refused_before_anything_runs() {
     fs::write(&head, old).unwrap();
 
     for (from, to, words) in [
-        ("\"restore_shallow\"", "\"another\"", "deep and a file with the role restore_shallow come together"),
+        ("\"restore_shallow\"", "\"another\"", "turns have an S, and no file has the role restore_shallow"),
         ("\"W---", "\"----", "the first of them W"),
         ("\"weights\": [", "\"weights\": [[1.0], ", "weights are not one list for each S and -"),
         ("\"threshold\": 0", "\"threshold\": -0", "threshold is not a number above 0"),

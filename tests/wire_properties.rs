@@ -6,9 +6,10 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use semrx::scene::{Assembly, Event, Reception};
 use semrx::wire::codec::Scratch;
+use semrx::wire::tokens::{Token, Tokens};
 use semrx::wire::{
     ClassSet, Context, Cut, End, Grid, Header, Packet, Params, Payload, TileSet, Tiling, buffer_len, emit_delta,
-    emit_end, emit_frame, emit_tile, read_changes, read_map_tile, read_soft_tile, soft,
+    emit_end, emit_frame, emit_tile, read_changes, read_map_tile, read_soft_tile, read_tokens, soft,
 };
 
 /// A frame as its sender has it.
@@ -166,6 +167,7 @@ fn read_tile(header: &Header, index: usize, tile: &[u8]) -> Option<Vec<u8>> {
             let mut codes = vec![255; cells * header.present.len()];
             read_soft_tile(header, index, tile, &mut codes).ok().map(|()| codes)
         }
+        Payload::Tokens => read_tokens(header, index, tile).ok().map(|_| Vec::new()),
     }
 }
 
@@ -463,5 +465,29 @@ fn collect(assembly: &mut Assembly, ended: &mut Vec<(u64, u64)>) {
             Event::Dropped(_) => continue,
         };
         ended.push((start as u64, start as u64 + frames as u64));
+    }
+}
+
+proptest! {
+    /// Whatever bytes a tile of tokens has, each token that is read lies in the grid, is of a present class, and is written as it was read; what can't
+    /// be read ends them.
+    #[test]
+    fn any_bytes_are_tokens_or_an_error(bytes in vec(prop_oneof![0u8..4, any::<u8>()], 0..200), present in 1u64..) {
+        let (grid, present) = (Grid::new(40, 30), ClassSet(present));
+        let (mut at, mut again) = (0, [0; 2100]);
+        for token in Tokens::new(&bytes, grid, present) {
+            let Ok(token) = token else { break };
+            let len = token.emit(&mut again).unwrap();
+            prop_assert_eq!(&again[..len], &bytes[at..at + len]);
+            at += len;
+            match token {
+                Token::Box { class, x, y, width, height, .. } => {
+                    prop_assert!(present.contains(class) && width > 0 && height > 0);
+                    prop_assert!(x + width <= grid.width && y + height <= grid.height);
+                }
+                Token::Keypoint { class, x, y, .. } => prop_assert!(present.contains(class) && x < grid.width && y < grid.height),
+                Token::Vector { values, .. } => prop_assert!(values.iter().all(f32::is_finite)),
+            }
+        }
     }
 }

@@ -28,6 +28,8 @@ impl Sealer {
             at = 14;
         }
         let [_, _, _, _, tiling, payload, _, _, classes] = self.params;
+        // Maps and tokens have a checksum a tile, soft values none.
+        let is_checked = matches!(payload & 15, 0 | 3);
         let tiles = ((tiling >> 4) as usize + 1) * ((tiling & 15) as usize + 1);
         let alone = (kind == 1).then(|| packet.get(at).copied());
         at += alone.is_some() as usize;
@@ -36,14 +38,14 @@ impl Sealer {
         present.get_mut(..set)?.copy_from_slice(packet.get(at..at + set)?);
         at += set;
         let mut lengths = Vec::new();
-        if alone.is_none() && payload == 0 {
+        if alone.is_none() && is_checked {
             for _ in 0..tiles {
                 lengths.push(varint(packet, &mut at)?);
             }
         }
         put(packet, at, &CRC32C.checksum(&packet[..at]).to_le_bytes())?;
         at += 4;
-        if payload != 0 {
+        if !is_checked {
             return Some(());
         }
         match alone {

@@ -16,7 +16,7 @@ pub fn write_where_asked() {
     let Some(folder) = std::env::var_os("SEMRX_SEEDS") else { return };
     create_dir_all(&folder).expect("the folder of SEMRX_SEEDS can be made");
     let mut written = 0;
-    for payload in [Payload::Map, Payload::Soft4, Payload::Soft8] {
+    for payload in [Payload::Map, Payload::Soft4, Payload::Soft8, Payload::Tokens] {
         for packing in [Packing::Frame, Packing::Tile] {
             for (channel, spec) in
                 ["none", "tile-loss=0.4,snr=6,delay-ms=20", "reorder=0.5,duplicate=0.3"].iter().enumerate()
@@ -28,7 +28,7 @@ pub fn write_where_asked() {
                     key_every: 2,
                     channel: spec.parse().expect("a channel"),
                     // Frames without all of their tiles too.
-                    max_bytes: (channel == 2).then_some(60),
+                    max_bytes: (channel == 2 && payload != Payload::Tokens).then_some(60),
                     seed: channel as u64,
                     ..Settings::default()
                 };

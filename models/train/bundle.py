@@ -10,12 +10,19 @@ import os
 import numpy as np
 from PIL import Image
 
+from cautious import TASKS
 from data import HEIGHT, NCLASS, WIDTH, Camvid, resample
+from perceive_net import IMAGE_HEIGHT, IMAGE_WIDTH
 
 ROLES = {
     "head": "head.onnx",
+    "head cautious": "head_cautious.onnx",
     "restore": "restore.onnx",
     "restore_shallow": "restore_shallow.onnx",
+    "latent": "latent.onnx",
+    "view": "view.onnx",
+    "view_scheduler": "view_scheduler_config.json",
+    "perceive": "perceive.onnx",
     "prior": "prior.png",
     "scheduler": "scheduler_config.json",
     "card": "MODEL_CARD.md",
@@ -30,6 +37,17 @@ SCHEDULER = {
     "rho": 7.0,
     "clip_denoised": True,
 }
+
+VIEW_SCHEDULER = {
+    "_class_name": "FlowMatchEulerDiscreteScheduler",
+    "num_train_timesteps": 1000,
+    "shift": 1.0,
+    "use_dynamic_shifting": False,
+}
+VIEW = {"x": "x", "t": "t", "condition": ["cond", "mask", "held", "age"], "output": "velocity", "kind": "flow", "steps": 8}
+
+# Under which the lost cells of the last 21 frames of 0006R0 are likeliest; cells of noisy payloads need none.
+LOST_TEMPERATURE = 1.25
 
 # Sigma and sums of roots of the shares that `semrx eval --maps .../train/label --only 0006R0 --last 21 --channel tile-loss=0.5 --calibrate-cache
 # --steps 20 --sampler ddim --agreement 0.98` measures, rounded; run it again when the restore network changes.
@@ -81,20 +99,31 @@ def main():
     args = p.parse_args()
     path = lambda name: os.path.join(args.bundle, name)
     Image.fromarray(prior(args.camvid), "L").save(path(ROLES["prior"]), optimize=True)
-    with open(path(ROLES["scheduler"]), "w") as f:
-        json.dump(SCHEDULER, f, indent=2)
-        f.write("\n")
+    for role, config in (("scheduler", SCHEDULER), ("view_scheduler", VIEW_SCHEDULER)):
+        with open(path(ROLES[role]), "w") as f:
+            json.dump(config, f, indent=2)
+            f.write("\n")
+
+    def entry(role, name):
+        role, _, head = role.partition(" ")
+        named = {"name": head, "tasks": list(TASKS)} if head else {}
+        return {"role": role, **named, "file": name, "sha256": digest(name)}
+
     digest = lambda name: hashlib.sha256(open(path(name), "rb").read()).hexdigest()
     manifest = {
         "schema": 1,
         "name": os.path.basename(os.path.normpath(args.bundle)),
         "label_set": "camvid12",
         "grid": [WIDTH, HEIGHT],
-        "files": [{"role": role, "file": name, "sha256": digest(name)} for role, name in ROLES.items()],
+        "files": [entry(role, name) for role, name in ROLES.items()],
         "steps": args.steps,
+        "held": "filled",
+        "restore": {"lost_temperature": LOST_TEMPERATURE},
         "gate": {"unknown_permille": 50, "snr_cdb": 1046, "confidence_permille": 700},
         "fusion": {"unknown_permille": args.fusion[0], "noise_permille": args.fusion[1]},
         "cache": CACHE,
+        "view": VIEW,
+        "perceive": {"image": [IMAGE_WIDTH, IMAGE_HEIGHT]},
     }
     with open(path("bundle.json"), "w") as f:
         json.dump(manifest, f, indent=2)

@@ -12,15 +12,15 @@ import os
 
 import numpy as np
 
-from data import TEST_RECORDING, Camvid, inputs
+from data import TEST_RECORDING, Camvid, frames, inputs
 from score import stream, tensors
 from train_flow import GIVEN
-from train_view import condition, frames, small
+from train_view import condition, small
 
 
 def fill_conditions(camvid, loss, seed=0):
     """The test recording across one channel, in order: list of (condition arrays, frame of score.stream)."""
-    seen = stream(Camvid(camvid, test_too=True).test, loss=loss, seed=seed)
+    seen = stream(Camvid(camvid, test_too=True).test, loss=loss, seed=seed, filled=False)
     given = inputs(tensors(seen))
     return [({k: given[k][i:i + 1].numpy() for k in GIVEN}, frame) for i, frame in enumerate(seen)]
 

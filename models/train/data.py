@@ -6,6 +6,7 @@ import re
 import numpy as np
 import torch
 from PIL import Image
+from scipy import ndimage
 
 WIDTH, HEIGHT, NCLASS, UNKNOWN = 128, 96, 12, 255
 TEST_RECORDING = "0001TP"
@@ -60,6 +61,21 @@ class Camvid:
         self.test = [load(r) for r in sequences(of(TEST_RECORDING))] if test_too else []
 
 
+def frames(root, recording):
+    """(image, class map) of a recording in order, as the files have them."""
+    files = sorted(glob.glob(os.path.join(root, "*", "image", recording + "_*.jpg")), key=os.path.basename)
+    if not files:
+        raise SystemExit(f"{root}: no image JPEGs of {recording} under train/image or val/image")
+    label = lambda f: os.path.splitext(f.replace(f"{os.sep}image{os.sep}", f"{os.sep}label{os.sep}"))[0] + ".png"
+    return [(Image.open(f).convert("RGB"), read_map(label(f))) for f in files]
+
+
+def training_frames(root):
+    """Every recording but 0001TP; of 0006R0 not the last 21 frames, as in data.py."""
+    names = {os.path.basename(f).split("_")[0] for f in glob.glob(os.path.join(root, "*", "image", "*.jpg"))} - {TEST_RECORDING}
+    return [f for r in sorted(names) for f in (frames(root, r)[:-CALIBRATION_FRAMES] if r == "0006R0" else frames(root, r))]
+
+
 def street(root):
     """Drives of the procedural street, files SEED_FRAME.png."""
     drives = {}
@@ -75,13 +91,14 @@ def draw_noise(rng):
 
 
 class Channel:
-    """What crosses one stream: a tiling, a loss process, and for soft payloads a noise level."""
+    """What crosses one stream: a tiling of blocks or phases, a loss process, and for soft payloads a noise level."""
 
-    def __init__(self, rng, tiling=None, loss=None, burst=None, soft=None):
+    def __init__(self, rng, tiling=None, loss=None, burst=None, soft=None, phases=None):
         self.rng = rng
         self.tiling = tiling or [(4, 2), (4, 2), (4, 2), (12, 4), (8, 4), (6, 4)][rng.integers(6)]
         self.soft = soft if soft is not None else (draw_noise(rng) if rng.random() < 0.45 else 0.0)
         self.four_bit = self.soft > 0 and rng.random() < 0.25
+        self.phases = phases if phases is not None else rng.random() < 0.3
         if loss is None:
             loss = rng.uniform(0, 0.95)
             if self.soft and rng.random() < 0.75:
@@ -107,6 +124,8 @@ class Channel:
         else:
             lost = self.rng.random(n) < self.loss
         tiles = ~lost.reshape(rows, cols)
+        if self.phases:
+            return np.tile(tiles, (HEIGHT // rows, WIDTH // cols))
         return tiles.repeat(HEIGHT // rows, 0).repeat(WIDTH // cols, 1)
 
 
@@ -124,8 +143,24 @@ class Held:
         self.cls = np.where(received, cls, self.cls)
         self.age = np.where(received, 0, self.age)
 
-    def freshness(self):
-        return np.where(self.cls == UNKNOWN, 0.0, 2.0 ** (-self.age / 2)).astype(np.float32)
+    def bare(self):
+        """What the networks of street-flow and street-meanflow get as the held scene: (classes, freshness), nothing where nothing is held."""
+        return self.cls, np.where(self.cls == UNKNOWN, 0.0, 2.0 ** (-self.age / 2)).astype(np.float32)
+
+    def filled(self, shown, received):
+        """What those of the receiver get: (classes, freshness). Where nothing is held, the class of the nearest cell of which
+        something is known, held or now `shown`, and a freshness below 0, nearer to -1 the nearer that cell is."""
+        is_held = self.cls != UNKNOWN
+        cls = np.where(is_held, self.cls, np.where(received, shown, UNKNOWN))
+        freshness = np.where(is_held, 2.0 ** (-self.age / 2), -1.0)
+        unknown = cls == UNKNOWN
+        if unknown.all():
+            return cls, np.zeros_like(freshness, dtype=np.float32)
+        if unknown.any():
+            distance, (rows, cols) = ndimage.distance_transform_edt(unknown, return_indices=True)
+            cls = cls[rows, cols]
+            freshness = np.where(unknown, -2.0 ** (-distance / 8), freshness)
+        return cls, freshness.astype(np.float32)
 
 
 def soft_scores(cls, present, sigma, four_bit, rng):
@@ -161,10 +196,22 @@ def as_received(scores, sigma):
     return scores.argmax(0).astype(np.uint8) if sigma < 0.3 else fast_denoise(scores)
 
 
-class Sampler:
-    """Draws training samples. `parts` is a list of (share of the samples, sequences)."""
+def mislabelled(cls, rng):
+    """Labels as a segmenter gives them: borders off by a cell or two, and now and then a spot of another class."""
+    rows, cols = np.mgrid[:HEIGHT, :WIDTH]
+    shift = lambda: np.rint(ndimage.zoom(rng.normal(0, 1.2, (HEIGHT // 8, WIDTH // 8)), 8, order=1)).astype(int)
+    out = cls[np.clip(rows + shift(), 0, HEIGHT - 1), np.clip(cols + shift(), 0, WIDTH - 1)]
+    for _ in range(rng.integers(0, 4)):
+        y, x, h, w = rng.integers(HEIGHT), rng.integers(WIDTH), rng.uniform(1, 8), rng.uniform(1, 10)
+        out = np.where(((rows - y) / h) ** 2 + ((cols - x) / w) ** 2 < 1, out[rng.integers(HEIGHT), rng.integers(WIDTH)], out)
+    return out
 
-    def __init__(self, parts, seed):
+
+class Sampler:
+    """Draws training samples. `parts` is a list of (share of the samples, sequences); `filled` says how the held scene is told."""
+
+    def __init__(self, parts, seed, filled=True):
+        self.filled = filled
         self.rng = np.random.default_rng(seed)
         self.parts = [s for _, s in parts]
         self.share = np.array([w for w, _ in parts], float)
@@ -178,11 +225,11 @@ class Sampler:
         part = rng.choice(len(self.parts), p=self.share)
         seq = self.parts[part][rng.choice(len(self.parts[part]), p=self.weight[part])]
         t = int(rng.integers(len(seq)))
-        size = rng.uniform(0.8, 1.0) if rng.random() < 0.5 else 1.0
+        size = rng.uniform(0.65, 1.0) if rng.random() < 0.5 else 1.0
         window = (rng.uniform(0, 1 - size), rng.uniform(0, 1 - size), size) if size < 1 else (0.0, 0.0, 1.0)
         flip = rng.random() < 0.5
         channel = Channel(rng)
-        history = 0 if rng.random() < 0.15 else int(rng.integers(1, 7))
+        history = 0 if rng.random() < 0.3 else int(rng.integers(1, 7))
         # Now and then the stream runs backwards, or shows every second frame.
         step = int(rng.choice([-2, -1, 1, 1, 1, 1, 2]))
         held = Held()
@@ -197,21 +244,27 @@ class Sampler:
                 held.take(cls, channel.received())
         held.step()
         truth = resample(seq[t], *window, flip)
-        present = np.bincount(truth.ravel(), minlength=NCLASS) > 0
+        sent = mislabelled(truth, rng) if rng.random() < 0.1 else truth
+        present = np.bincount(sent.ravel(), minlength=NCLASS) > 0
         received = channel.received()
+        told = channel.soft
         if channel.soft:
-            scores = soft_scores(truth, present, channel.soft, channel.four_bit, rng)
+            scores = soft_scores(sent, present, channel.soft, channel.four_bit, rng)
+            # The radio's own measurement of the SNR is off, or an estimate stands in for it.
+            told *= 10 ** (rng.normal(0, 1.5 if rng.random() < 0.15 else 0.3) / 20)
         else:
-            scores = one_hot(truth)
+            scores = one_hot(sent)
             if not received.any() or rng.random() < 0.03:
                 present = np.ones(NCLASS, bool)  # nothing said which classes there are
+        shown = as_received(scores, channel.soft) if channel.soft else sent
+        cls, freshness = held.filled(shown, received) if self.filled else held.bare()
         return {
             "truth": truth,
             "received": received,
             "scores": scores,
-            "sigma": np.float32(channel.soft),
-            "held": held.cls,
-            "freshness": held.freshness(),
+            "sigma": np.float32(told),
+            "held": cls,
+            "freshness": freshness,
             "present": present,
         }
 
@@ -248,13 +301,13 @@ def bits(cls):
 class Batches(torch.utils.data.IterableDataset):
     """Endless batches; `skip` reseeds a resumed run so that it does not see its first batches again."""
 
-    def __init__(self, parts, batch, seed, skip=0):
-        self.parts, self.batch, self.seed, self.skip = parts, batch, seed, skip
+    def __init__(self, parts, batch, seed, skip=0, filled=True):
+        self.parts, self.batch, self.seed, self.skip, self.filled = parts, batch, seed, skip, filled
 
     def __iter__(self):
         worker = torch.utils.data.get_worker_info()
         torch.set_num_threads(1)
-        sampler = Sampler(self.parts, [self.seed, self.skip, worker.id if worker else 0])
+        sampler = Sampler(self.parts, [self.seed, self.skip, worker.id if worker else 0], self.filled)
         while True:
             samples = [sampler.sample() for _ in range(self.batch)]
             yield {k: torch.from_numpy(np.stack([s[k] for s in samples])) for k in samples[0]}

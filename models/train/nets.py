@@ -55,16 +55,18 @@ def odds_to_one(logits):
 
 
 class Restore(nn.Module):
-    """x0 as class logits in class-bit space: a U-Net on 24x32, then a small tail at full resolution.
+    """x0 as class logits in class-bit space: a U-Net on 48x64, 24x32, 12x16 and 6x8, then a small tail at full resolution.
 
     The trunk gives the prior of a cell; the log of `cond`, filtered over 5x5 cells, is what the channel says of it. The tail looks at their
     product once more, as one step of a mean-field filter.
     """
 
-    def __init__(self, base=64, deep=192, emb=128):
+    def __init__(self, half=24, base=64, deep=192, emb=128):
         super().__init__()
         self.embed = nn.Sequential(nn.Linear(1 + NCLASS, emb), nn.SiLU(), nn.Linear(emb, emb), nn.SiLU())
-        self.inp = nn.Conv2d(4 + 2 * NCLASS + 1 + 4 + 1, base, SHUFFLE, stride=SHUFFLE)  # unshuffle and 1x1 in one
+        self.inp = nn.Conv2d(4 + 2 * NCLASS + 1 + 4 + 1, half, 2, stride=2)
+        self.half_in = Block(half, emb)
+        self.down0 = nn.Conv2d(half, base, 3, stride=2, padding=1)
         self.fine_in = Block(base, emb)
         self.down1 = nn.Conv2d(base, deep, 3, stride=2, padding=1)
         self.mid_in = Block(deep, emb)
@@ -74,8 +76,11 @@ class Restore(nn.Module):
         self.mid_out = Block(deep, emb)
         self.join1 = nn.Conv2d(deep + base, base, 1)
         self.fine_out = Block(base, emb)
-        self.out_norm = nn.GroupNorm(8, base)
-        self.out = nn.Conv2d(base, NCLASS * SHUFFLE ** 2, 1)
+        self.join0 = nn.Conv2d(base + half, half, 1)
+        self.half_out = Block(half, emb)
+        self.out_norm = nn.GroupNorm(8, half)
+        self.out = nn.Conv2d(half, NCLASS * 4, 1)
+        self.drop = nn.Dropout2d(0.1)
         self.tail1 = nn.Conv2d(2 * NCLASS, 16, 3, padding=1)
         self.tail2 = nn.Conv2d(16, NCLASS, 3, padding=1)
         nn.init.zeros_(self.tail2.weight)
@@ -94,16 +99,16 @@ class Restore(nn.Module):
         e = self.embed(torch.cat([torch.log(s) / 4, present], 1))
         x = x * (1 / torch.sqrt(s * s + 1))[:, :, None, None].to(x.dtype)
         log_cond = torch.log(torch.clamp(cond, min=1e-4))
-        h = self.inp(torch.cat([x, cond, mask, held, age, log_cond * 0.25], 1))
-        fine = self.fine_in(h, e)
+        half = self.half_in(self.inp(torch.cat([x, cond, mask, held, age, log_cond * 0.25], 1)), e)
+        fine = self.fine_in(self.down0(half), e)
         mid = self.mid_in(self.down1(fine), e)
         h = self.down2(mid)
         for b in self.deep:
-            h = b(h, e)
+            h = self.drop(b(h, e))
         h = self.mid_out(self.join2(torch.cat([up(h), mid], 1)), e)
-        h = self.join1(torch.cat([up(h), fine], 1))
-        h = self.fine_out(h, e)
-        prior = F.pixel_shuffle(self.out(F.silu(self.out_norm(h))), SHUFFLE)
+        h = self.fine_out(self.join1(torch.cat([up(h), fine], 1)), e)
+        h = self.half_out(self.join0(torch.cat([up(h), half], 1)), e)
+        prior = F.pixel_shuffle(self.out(F.silu(self.out_norm(h))), 2)
         log_cond = log_cond.to(prior.dtype)
         first = prior + self.likelihood(log_cond) - (30.0 * (1 - present)[:, :, None, None]).to(prior.dtype)
         t = torch.cat([odds_to_one(first).to(prior.dtype), log_cond * 0.25], 1)

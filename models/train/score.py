@@ -124,12 +124,13 @@ def macro_f1(truth, said):
     return round(100 * float(np.mean(2 * hit / np.maximum(truth.sum(0)[pairs] + said.sum(0)[pairs], 1))), 1)
 
 
-def stream(sequences, loss=0.0, burst=0.0, sigma=0.0, tiling=(4, 2), seed=0, hold=True):
-    """What a receiver sees of each frame, in order: dict of arrays, one row a frame; `filled` holds the baselines' maps."""
+def stream(sequences, loss=0.0, burst=0.0, sigma=0.0, tiling=(4, 2), seed=0, hold=True, phases=False, filled=True):
+    """What a receiver sees of each frame, in order: dict of arrays, one row a frame; `baselines` holds the maps of these. `filled` says how the held
+    scene is told."""
     rng = np.random.default_rng(seed)
     frames = []
     for seq in sequences:
-        channel = Channel(rng, tiling, loss, burst, sigma)
+        channel = Channel(rng, tiling, loss, burst, sigma, phases)
         channel.four_bit = False
         held = Held()
         for m in seq:
@@ -141,8 +142,9 @@ def stream(sequences, loss=0.0, burst=0.0, sigma=0.0, tiling=(4, 2), seed=0, hol
             held.step()
             memory = held if hold else Held()
             shown = as_received(scores, sigma) if sigma else truth
-            frame = {"truth": truth, "received": received, "scores": scores, "sigma": np.float32(sigma), "held": memory.cls,
-                     "freshness": memory.freshness(), "present": present}
+            cls, freshness = memory.filled(shown, received) if filled else memory.bare()
+            frame = {"truth": truth, "received": received, "scores": scores, "sigma": np.float32(sigma), "held": cls,
+                     "freshness": freshness, "present": present}
             if sigma:
                 frame["baselines"] = {"argmax": scores.argmax(0).astype(np.uint8), "fds": fast_denoise(scores)}
             else:

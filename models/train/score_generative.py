@@ -17,10 +17,10 @@ import torch
 from PIL import Image
 
 from conditions import fill_conditions, noise, view_conditions
-from data import NCLASS
+from data import NCLASS, training_frames
 from generative_nets import CODES
 from score import Confusion
-from train_view import small, training_frames
+from train_view import small
 
 
 class Bundle:

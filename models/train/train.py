@@ -16,6 +16,7 @@ from tqdm import tqdm
 import rule
 import score
 from data import NCLASS, Batches, Camvid, bits, inputs, resample, street
+from start import start as start_from
 from nets import GROUPS, SIGMA_MAX, Head, Restore
 
 WARM_UP = 200  # iterations of rising learning rate
@@ -27,6 +28,8 @@ def arguments():
     p.add_argument("--camvid", default="../shared/data/camvid", help="folder with train/label and val/label (default: %(default)s)")
     p.add_argument("--street", help="folder of procedural street maps, SEED_FRAME.png; a quarter of the samples when given")
     p.add_argument("--out", required=True, help="folder of the checkpoint; an unfinished run there is resumed")
+    p.add_argument("--start", metavar="BUNDLE", help="begin with the weights of this bundle that have a place")
+    p.add_argument("--rate", type=float, default=1e-3, help="highest learning rate (default: %(default)s)")
     p.add_argument("--all-recordings", action="store_true", help="train on every recording, the test set too: for weights without test figures")
     p.add_argument("--iterations", type=int, default=12000)
     p.add_argument("--minutes", type=float, default=90, help="the schedule ends here if the iterations have not (default: %(default)s)")
@@ -53,12 +56,12 @@ class Average:
 
 
 def class_weights(sequences):
-    """Inverse root frequency, mean one over the cells; unlabelled counts a third."""
+    """Inverse fourth root of the frequency, mean one over the cells; unlabelled counts a third."""
     count = np.zeros(NCLASS)
     for seq in sequences:
         for m in seq:
             count += np.bincount(m.ravel(), minlength=NCLASS) / m.size
-    w = 1 / np.sqrt(count / count.sum() + 1e-3)
+    w = (count / count.sum() + 1e-3) ** -0.25
     w[NCLASS - 1] *= 0.3
     w /= (w * count / count.sum()).sum()
     return torch.from_numpy(w).float()
@@ -119,6 +122,9 @@ def main():
 
     restore = Restore().to(device, memory_format=torch.channels_last)
     head = Head().to(device)
+    if a.start and not os.path.exists(path):
+        for name, net in (("restore", restore), ("head", head)):
+            print("{}: {} of {} tensors from {}".format(name, *start_from(net, a.start, name), a.start))
     averages = {"restore": Average(restore), "head": Average(head)}
     groups = [list(restore.parameters()), list(head.parameters())]
     optimizer = torch.optim.AdamW([{"params": g} for g in groups], lr=1e-3, weight_decay=1e-3)
@@ -158,7 +164,7 @@ def main():
         progress = max(iteration / a.iterations, (time.time() - began) / 60 / a.minutes)
         if progress >= 1:
             break
-        rate = min(1, (iteration + 1) / WARM_UP) * (1e-5 + 0.5 * (1e-3 - 1e-5) * (1 + math.cos(math.pi * progress)))
+        rate = min(1, (iteration + 1) / WARM_UP) * (0.01 * a.rate + 0.5 * 0.99 * a.rate * (1 + math.cos(math.pi * progress)))
         for g in optimizer.param_groups:
             g["lr"] = rate
 

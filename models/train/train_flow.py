@@ -127,7 +127,7 @@ def main():
         os.replace(path + ".part", path)
 
     rng = torch.Generator().manual_seed(a.seed * 1_000_003 + start)
-    loader = iter(Batches(parts, a.batch, a.seed, start))
+    loader = iter(Batches(parts, a.batch, a.seed, start, filled=False))
     bar = tqdm(total=a.iterations, initial=start, mininterval=10, dynamic_ncols=True)
     smooth, saved_at, iteration = None, time.time(), start
     while True:

@@ -3,7 +3,6 @@
     python models/train/train_view.py --camvid ../shared/data/camvid --out VIEW_DIR
 """
 import argparse
-import glob
 import math
 import os
 import time
@@ -14,7 +13,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from data import CALIBRATION_FRAMES, NCLASS, TEST_RECORDING, read_map
+from data import NCLASS, training_frames
 from generative_nets import VIEW_HEIGHT, VIEW_WIDTH, View
 from train import Average
 
@@ -25,15 +24,6 @@ WARM_UP = 200
 def scheduler():
     """The schedule of the noise, in training and in the bundle."""
     return diffusers.DDIMScheduler(num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2", prediction_type="epsilon")
-
-
-def frames(root, recording):
-    """(image, class map) of a recording in order, as the files have them."""
-    files = sorted(glob.glob(os.path.join(root, "*", "image", recording + "_*.jpg")), key=os.path.basename)
-    if not files:
-        raise SystemExit(f"{root}: no image JPEGs of {recording} under train/image or val/image")
-    label = lambda f: os.path.splitext(f.replace(f"{os.sep}image{os.sep}", f"{os.sep}label{os.sep}"))[0] + ".png"
-    return [(Image.open(f).convert("RGB"), read_map(label(f))) for f in files]
 
 
 def small(image, cls, x0=0.0, y0=0.0, size=1.0, flip=False):
@@ -50,12 +40,6 @@ def small(image, cls, x0=0.0, y0=0.0, size=1.0, flip=False):
 def condition(cls):
     """[n,48,64] -> one-hot f32 [n,12,48,64]."""
     return torch.nn.functional.one_hot(torch.from_numpy(cls).long(), NCLASS).permute(0, 3, 1, 2).float()
-
-
-def training_frames(root):
-    """Every recording but 0001TP; of 0006R0 not the last 21 frames, as in data.py."""
-    names = {os.path.basename(f).split("_")[0] for f in glob.glob(os.path.join(root, "*", "image", "*.jpg"))} - {TEST_RECORDING}
-    return [f for r in sorted(names) for f in (frames(root, r)[:-CALIBRATION_FRAMES] if r == "0006R0" else frames(root, r))]
 
 
 def arguments():

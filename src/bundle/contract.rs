@@ -1,7 +1,7 @@
 //! The contract of the role `generate`: what a model that was exported elsewhere calls its inputs and its output, and what they mean.
 
 use crate::sampler::config::Keys;
-use crate::sampler::{Prediction, SchedulerError, Unknown};
+use crate::sampler::{MAX_STEPS, Prediction, SchedulerError, Unknown};
 use heapless::{String, Vec};
 
 /// Most inputs that hold a condition.
@@ -56,9 +56,16 @@ pub struct Contract {
     pub cache_threshold: Option<f32>,
     /// The output has twice the channels of x, the second half for a variance.
     pub learned_variance: bool,
+    /// Steps when nobody asks for a number.
+    pub steps: Option<u16>,
 }
 
 impl Contract {
+    /// Steps of the role view when nobody asks for a number.
+    pub fn view_steps(&self) -> u16 {
+        self.steps.unwrap_or(8)
+    }
+
     /// Reads the JSON object `text`, and says which of its keys no contract has.
     ///
     /// # Errors
@@ -85,6 +92,7 @@ impl Contract {
                 .optional_number("cache_threshold", f64::from(f32::MIN_POSITIVE)..=1e6, "a number above 0")?
                 .map(|threshold| threshold as f32),
             learned_variance: keys.flag("learned_variance", false)?,
+            steps: keys.optional_number("steps", 1.0..=MAX_STEPS as f64, "1 to 100")?.map(|steps| steps as u16),
         };
         let unknown = keys.unknown(false);
         if contract.kind == Some(Kind::Logits) && contract.learned_variance {
@@ -110,6 +118,7 @@ impl Default for Contract {
             deep: None,
             cache_threshold: None,
             learned_variance: false,
+            steps: None,
         }
     }
 }

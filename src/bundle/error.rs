@@ -30,6 +30,12 @@ pub enum BundleError {
         dir: PathBuf,
         role: &'static str,
     },
+    /// No head has this name.
+    Head {
+        dir: PathBuf,
+        name: String,
+        has: Vec<String>,
+    },
     Picture(MapError),
     Engine(EngineError),
 }
@@ -49,6 +55,13 @@ impl fmt::Display for BundleError {
             ),
             BundleError::Role { dir, role } => {
                 write!(f, "{}: the bundle has no file with role {role:?}, which this command needs", dir.display())
+            }
+            BundleError::Head { dir, name, has } => {
+                write!(f, "{}: the bundle has no head {name:?}: ", dir.display())?;
+                match has.is_empty() {
+                    true => write!(f, "none of its heads has a name; leave it away"),
+                    false => write!(f, "those with a name are {}", has.join(", ")),
+                }
             }
             BundleError::Picture(error) => write!(f, "{error}"),
             BundleError::Engine(error) => write!(f, "{error}"),

@@ -12,6 +12,33 @@ use std::path::{Path, PathBuf};
 const MODEL: &str = "model.onnx";
 const SCHEDULER: &str = "scheduler_config.json";
 
+/// The roles of a model's files, and the key of its contract.
+pub(super) struct Roles {
+    key: &'static str,
+    model: &'static str,
+    shallow: &'static str,
+    null_condition: &'static str,
+    scheduler: &'static str,
+}
+
+/// Of a model that `semrx sample` samples.
+const GENERATE: Roles = Roles {
+    key: "generate",
+    model: "generate",
+    shallow: "generate_shallow",
+    null_condition: "null_condition",
+    scheduler: "scheduler",
+};
+
+/// Of the view network of a receiver's bundle.
+pub(super) const VIEW: Roles = Roles {
+    key: "view",
+    model: "view",
+    shallow: "view_shallow",
+    null_condition: "view_null_condition",
+    scheduler: "view_scheduler",
+};
+
 /// Where its files are, all of which are there; and what the model's names mean. No model is loaded yet.
 #[derive(Debug, Clone)]
 pub struct Generative {
@@ -44,6 +71,11 @@ impl Generative {
             let (model, scheduler) = (dir.join(MODEL), dir.join(SCHEDULER));
             return Ok(Generative { contract, model, shallow: None, null_condition: None, scheduler });
         }
+        Self::open_as(dir, &GENERATE)
+    }
+
+    /// Opens the model of these roles in the bundle `dir`.
+    pub(super) fn open_as(dir: &Path, roles: &Roles) -> Result<Self, BundleError> {
         let file = dir.join(MANIFEST);
         let text =
             files::read(&file, files::MAX_JSON).map_err(|error| BundleError::Read { file: file.clone(), error })?;
@@ -52,30 +84,30 @@ impl Generative {
         if listed.schema != SCHEMA {
             return Err(fail(format!("schema: is {}, this semrx reads {SCHEMA}", listed.schema)));
         }
-        let entry = Keys::parse(&text).map_err(|error| fail(error.to_string()))?.text("generate");
+        let entry = Keys::parse(&text).map_err(|error| fail(error.to_string()))?.text(roles.key);
         let contract = match entry {
             None => Contract::default(),
             Some(entry) => {
                 let (contract, unknown) =
-                    Contract::read(entry.as_bytes()).map_err(|error| fail(format!("generate: {error}")))?;
+                    Contract::read(entry.as_bytes()).map_err(|error| fail(format!("{}: {error}", roles.key)))?;
                 for key in &unknown {
-                    log::warn!("{}: generate: {key:?} is not a key of a contract: left alone", file.display());
+                    log::warn!("{}: {}: {key:?} is not a key of a contract: left alone", file.display(), roles.key);
                 }
                 contract
             }
         };
         let mut files = listed::files(dir, &listed.files)?;
         let mut take = |role| {
-            let index = files.iter().position(|(name, _)| name == role)?;
-            Some(files.swap_remove(index).1)
+            let index = files.iter().position(|file| file.role == role)?;
+            Some(files.swap_remove(index).path)
         };
         let needed = |role, file: Option<PathBuf>| file.ok_or(BundleError::Role { dir: dir.to_owned(), role });
         Ok(Generative {
             contract,
-            model: needed("generate", take("generate"))?,
-            shallow: take("generate_shallow"),
-            null_condition: take("null_condition"),
-            scheduler: needed("scheduler", take("scheduler"))?,
+            model: needed(roles.model, take(roles.model))?,
+            shallow: take(roles.shallow),
+            null_condition: take(roles.null_condition),
+            scheduler: needed(roles.scheduler, take(roles.scheduler))?,
         })
     }
 

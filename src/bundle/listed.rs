@@ -2,20 +2,44 @@
 
 use super::{BundleError, FileEntry, MANIFEST};
 use crate::files;
+use crate::scene::rule::MAX_TASK_NAME;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
-/// Roles with their files, in the manifest's order: all in the folder `dir`, no role twice, each with the hash that the manifest gives.
-pub(super) fn files(dir: &Path, entries: &[FileEntry<'_>]) -> Result<Vec<(String, PathBuf)>, BundleError> {
+/// A file of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BundleFile {
+    pub role: String,
+    /// Of a head that streams ask for by name; empty elsewhere.
+    pub name: String,
+    pub path: PathBuf,
+    /// Values of a head's input `vector`; 0 without one.
+    pub vector: usize,
+    /// What the values of a head's output `task` are called; empty without one.
+    pub tasks: Vec<String>,
+}
+
+/// In the manifest's order: all in the folder `dir`, no role twice but that of heads with names, each with the hash that the manifest gives.
+pub(super) fn files(dir: &Path, entries: &[FileEntry<'_>]) -> Result<Vec<BundleFile>, BundleError> {
     let field = |reason: String| BundleError::Field { file: dir.join(MANIFEST), field: "files", reason };
-    let mut files: Vec<(String, PathBuf)> = Vec::new();
+    let mut files: Vec<BundleFile> = Vec::new();
     for entry in entries {
         // A bundle is a folder: nothing in it points outside.
         if Path::new(entry.file).file_name().is_none_or(|name| name != entry.file) {
             return Err(field(format!("{:?} is not the name of a file in the folder", entry.file)));
         }
-        if files.iter().any(|(role, _)| role == entry.role) {
-            return Err(field(format!("role {:?} is there twice", entry.role)));
+        if files.iter().any(|file| file.role == entry.role && file.name == entry.name) {
+            return Err(field(match entry.name {
+                "" => format!("role {:?} is there twice", entry.role),
+                name => format!("role {:?} with the name {name:?} is there twice", entry.role),
+            }));
+        }
+        if entry.role != "head" && (!entry.name.is_empty() || entry.vector > 0 || !entry.tasks.is_empty()) {
+            return Err(field(format!("{:?}: name, vector and tasks are for the role head", entry.file)));
+        }
+        if let Some(task) = entry.tasks.iter().find(|task| !is_task_name(task)) {
+            let most = MAX_TASK_NAME;
+            return Err(field(format!("the task {task:?} is not 1 to {most} of a-z, 0-9, '_' and '.'")));
         }
         if entry.sha256.len() != 64 || !entry.sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(field(format!("the sha256 of {:?} is not 64 hexadecimal digits", entry.file)));
@@ -27,9 +51,20 @@ pub(super) fn files(dir: &Path, entries: &[FileEntry<'_>]) -> Result<Vec<(String
         if !hash.eq_ignore_ascii_case(entry.sha256) {
             return Err(BundleError::Hash { file, role: entry.role.into() });
         }
-        files.push((entry.role.to_owned(), file));
+        files.push(BundleFile {
+            role: entry.role.to_owned(),
+            name: entry.name.to_owned(),
+            path: file,
+            vector: entry.vector.into(),
+            tasks: entry.tasks.iter().map(|task| task.to_string()).collect(),
+        });
     }
     Ok(files)
+}
+
+fn is_task_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'.');
+    (1..=MAX_TASK_NAME).contains(&name.len()) && name.bytes().all(is_plain)
 }
 
 /// The SHA-256 of a file's bytes, as a manifest says it: lower-case hex.

@@ -1,6 +1,7 @@
 //! `bundle.json`, as it stands in the file.
 
 use crate::sampler::{MAX_LEVELS, MAX_STEPS, Weights};
+use crate::scene::rule::MAX_TASKS;
 use heapless::Vec;
 use serde::Deserialize;
 
@@ -9,7 +10,7 @@ pub const SCHEMA: u16 = 1;
 /// Most bins of a calibrated gate.
 pub const MAX_BINS: usize = 3;
 /// Most files that a bundle can list.
-pub const MAX_FILES: usize = 16;
+pub const MAX_FILES: usize = 24;
 
 /// `bundle.json`. Keys that it doesn't know are left alone.
 #[derive(Debug, Deserialize)]
@@ -31,6 +32,30 @@ pub struct Manifest<'a> {
     /// Of the restore network, found on data.
     #[serde(borrow, default)]
     pub cache: Option<CacheBound<'a>>,
+    #[serde(default)]
+    pub perceive: Option<PerceiveEntry>,
+    #[serde(default)]
+    pub restore: RestoreEntry,
+}
+
+/// The key `restore`.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+pub struct RestoreEntry {
+    /// What the logits of cells that did not arrive are divided by before they tell how sure a cell is. The head and the sampler get them as they are.
+    pub lost_temperature: f32,
+}
+
+impl Default for RestoreEntry {
+    fn default() -> Self {
+        RestoreEntry { lost_temperature: 1.0 }
+    }
+}
+
+/// The key `perceive`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct PerceiveEntry {
+    /// Width and height of the image that the perceiver takes.
+    pub image: [u16; 2],
 }
 
 /// What the networks get as the held scene, where the stream has shown nothing yet.
@@ -54,6 +79,15 @@ pub struct FileEntry<'a> {
     pub file: &'a str,
     /// Lower-case hex.
     pub sha256: &'a str,
+    /// Of a head that streams ask for by name; empty for the one that decides where none is asked for.
+    #[serde(default)]
+    pub name: &'a str,
+    /// Values of the head's input `vector`; 0 without one.
+    #[serde(default)]
+    pub vector: u16,
+    /// What the values of the head's output `task` are called; empty without one.
+    #[serde(borrow, default)]
+    pub tasks: Vec<&'a str, MAX_TASKS>,
 }
 
 /// The key `gate`.
@@ -128,6 +162,18 @@ pub struct FusionWeights {
     pub unknown_permille: u16,
     /// When soft values were noisy.
     pub noise_permille: u16,
+    #[serde(default)]
+    pub calibrated: Option<LogOddsWeights>,
+}
+
+/// What `semrx eval --calibrate-fusion` found: what log-odds are multiplied with, in thousandths, 0..=4000. First the head's where nothing is refined; then,
+/// where something is, those of both decisions, pooled by their shares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct LogOddsWeights {
+    /// When cells were unknown.
+    pub unknown_permille: [u16; 2],
+    /// When soft values were noisy.
+    pub noise_permille: [u16; 2],
 }
 
 /// Where caches of the restore network ask.

@@ -10,10 +10,10 @@ mod scheduler;
 pub use contract::{Contract, Kind, Layout, MAX_CONDITIONS};
 pub use error::BundleError;
 pub use generative::Generative;
-pub use listed::sha256;
+pub use listed::{BundleFile, sha256};
 pub use manifest::{
-    CacheBound, CalibratedGate, FileEntry, FusionWeights, GateBin, GateChannel, GateThresholds, HeldScene, Manifest,
-    SCHEMA,
+    CacheBound, CalibratedGate, FileEntry, FusionWeights, GateBin, GateChannel, GateThresholds, HeldScene,
+    LogOddsWeights, Manifest, PerceiveEntry, RestoreEntry, SCHEMA,
 };
 
 use crate::engine::{Engine, Interface, Session};
@@ -26,6 +26,9 @@ use std::path::{Path, PathBuf};
 /// Name of the manifest inside the folder.
 pub const MANIFEST: &str = "bundle.json";
 
+/// Most pixels on a side of a perceiver's image.
+const MAX_IMAGE_SIDE: u16 = 4096;
+
 /// A bundle whose files are all there and have the hashes that the manifest gives.
 #[derive(Debug, Clone)]
 pub struct Bundle {
@@ -33,19 +36,22 @@ pub struct Bundle {
     name: String,
     labels: &'static LabelSet,
     grid: Grid,
-    files: Vec<(String, PathBuf)>,
+    files: Vec<BundleFile>,
     pub held: HeldScene,
     pub gate: GateThresholds,
     /// None: the gate promises nothing.
     pub calibrated_gate: Option<CalibratedGate>,
     pub fusion: FusionWeights,
+    pub restore: RestoreEntry,
     /// Sampler steps when nobody asks for a number.
     pub steps: u16,
     /// Threshold of the restore network's [`Cache::Bounded`](crate::sampler::Cache::Bounded).
     pub cache_threshold: Option<f32>,
     pub learned: Learned,
-    /// Channels, height and width of the deep feature, for bundles with a role `restore_shallow`.
+    /// Channels, height and width of the deep feature, for bundles with a role `restore_shallow` or `latent`.
     deep: Option<[usize; 3]>,
+    /// Width and height of the perceiver's image.
+    perceive: Option<[u16; 2]>,
     scheduler: CmStochasticIterativeScheduler,
 }
 
@@ -77,6 +83,11 @@ impl Bundle {
         if fusion.unknown_permille.max(fusion.noise_permille) > 1000 {
             return Err(field("fusion", "a weight is above 1000".into()));
         }
+        if let Some(LogOddsWeights { unknown_permille, noise_permille }) = fusion.calibrated
+            && unknown_permille.iter().chain(&noise_permille).any(|&weight| weight > 4000)
+        {
+            return Err(field("fusion", "a calibrated weight is above 4000".into()));
+        }
         if let Some(gate) = &manifest.gate.calibrated {
             let shares = [gate.alpha_permille, gate.delta_permille];
             if shares.iter().any(|share| !(1..1000).contains(share)) {
@@ -85,6 +96,10 @@ impl Bundle {
             if gate.bins.is_empty() || gate.bins.iter().any(|bin| bin.from >= bin.below) {
                 return Err(field("gate", "a calibrated gate has 1 to 3 bins, each `from` below its `below`".into()));
             }
+        }
+        let restore = manifest.restore;
+        if !(0.1..=10.0).contains(&restore.lost_temperature) {
+            return Err(field("restore", "lost_temperature is not 0.1 to 10".into()));
         }
         let mut learned = Learned::default();
         let deep = manifest.cache.as_ref().and_then(|cache| cache.deep);
@@ -111,9 +126,19 @@ impl Bundle {
             }
         }
         let files = listed::files(dir, &manifest.files)?;
-        let has_shallow = files.iter().any(|(role, _)| role == "restore_shallow");
-        if has_shallow != deep.is_some() {
-            return Err(field("cache", "deep and a file with the role restore_shallow come together".into()));
+        let has = |role: &str| files.iter().any(|file| file.role == role);
+        let has_shallow = has("restore_shallow");
+        if (has_shallow || has("latent")) != deep.is_some() {
+            let reason = "deep comes with a file of the role restore_shallow or latent, and they with it";
+            return Err(field("cache", reason.into()));
+        }
+        if has("perceive") != manifest.perceive.is_some() {
+            return Err(field("perceive", "the key comes with a file of that role, and it with the key".into()));
+        }
+        if let Some(PerceiveEntry { image }) = manifest.perceive
+            && image.iter().any(|side| !(1..=MAX_IMAGE_SIDE).contains(side))
+        {
+            return Err(field("perceive", format!("image is not [width, height] of 1 to {MAX_IMAGE_SIDE}")));
         }
         if !has_shallow && learned.turns.as_ref().is_some_and(Turns::has_shallow) {
             return Err(field("cache", "turns have an S, and no file has the role restore_shallow".into()));
@@ -137,10 +162,12 @@ impl Bundle {
                 bins: gate.bins,
             }),
             fusion,
+            restore,
             steps: manifest.steps,
             cache_threshold: manifest.cache.as_ref().map(|cache| cache.threshold),
             learned,
             deep: deep.map(|sizes| sizes.map(usize::from)),
+            perceive: manifest.perceive.map(|perceive| perceive.image),
             scheduler: CmStochasticIterativeScheduler::default(),
         };
         if let Some(file) = bundle.file("scheduler") {
@@ -172,7 +199,7 @@ impl Bundle {
         self.grid
     }
 
-    /// Channels, height and width of the restore network's deep feature, where it has a shallow part.
+    /// Channels, height and width of the restore network's deep feature, where something takes it.
     pub fn deep(&self) -> Option<[usize; 3]> {
         self.deep
     }
@@ -182,14 +209,44 @@ impl Bundle {
         &self.scheduler
     }
 
-    /// Roles with their files, in the manifest's order.
-    pub fn files(&self) -> &[(String, PathBuf)] {
+    /// Width and height of the image that the perceiver takes, where the bundle has one.
+    pub fn perceive(&self) -> Option<[u16; 2]> {
+        self.perceive
+    }
+
+    /// In the manifest's order.
+    pub fn files(&self) -> &[BundleFile] {
         &self.files
     }
 
-    /// The file of a role, if the bundle has one.
+    /// The file of a role, if the bundle has one; of heads the one without a name.
     pub fn file(&self, role: &str) -> Option<&Path> {
-        self.files.iter().find(|(name, _)| name == role).map(|(_, file)| file.as_path())
+        self.files.iter().find(|file| file.role == role && file.name.is_empty()).map(|file| file.path.as_path())
+    }
+
+    /// The head with a name; without one, that which decides where none is asked for.
+    ///
+    /// # Errors
+    /// [`BundleError::Head`] says which there are.
+    pub fn head(&self, name: Option<&str>) -> Result<&BundleFile, BundleError> {
+        let name = name.unwrap_or_default();
+        let heads = || self.files.iter().filter(|file| file.role == "head");
+        heads().find(|file| file.name == name).ok_or_else(|| match name {
+            "" => BundleError::Role { dir: self.dir.clone(), role: "head" },
+            _ => BundleError::Head {
+                dir: self.dir.clone(),
+                name: name.to_owned(),
+                has: heads().filter(|file| !file.name.is_empty()).map(|file| file.name.clone()).collect(),
+            },
+        })
+    }
+
+    /// The view network, with what says how to sample it.
+    ///
+    /// # Errors
+    /// [`BundleError`] names the file, the field and the reason.
+    pub fn view(&self) -> Result<Generative, BundleError> {
+        Generative::open_as(&self.dir, &generative::VIEW)
     }
 
     /// Loads the model of `role`, with these inputs and outputs.

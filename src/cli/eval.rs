@@ -1,25 +1,29 @@
 //! `semrx eval`: the evidence table.
 
 use super::engine::EngineName;
+use super::eval_report::{About, Evidence};
 use super::exit::Failure;
 use super::output::{print, progress};
 use super::run::SamplerName;
-use super::{Done, bundles, calibrate, calibrate_gate};
+use super::{Done, bundles, calibrate, calibrate_fusion, calibrate_gate, eval_report};
 use clap::Args;
+use semrx::bundle::Bundle;
+use semrx::engine::Engine;
 use semrx::evaluation::{
-    Case, DepthScores, Outcome, ROWS, Refining, Row, Sample, Score, Scores, SnrError, evaluate, gate_risk, paired_f1,
+    Case, DepthScores, Drive, EvaluationError, Outcome, Refining, Row, Sample, Score, Scores, SnrError, evaluate,
+    gate_risk, gate_trials, paired_f1, rows,
 };
 use semrx::link::ChannelSpec;
-use semrx::maps;
-use semrx::receiver::{Depth, Mode};
+use semrx::receiver::{Depth, Mode, Perceiver};
 use semrx::report::metrics::HazardCounts;
 use semrx::report::record::PAIR_NAMES;
 use semrx::sampler::MAX_LEVELS;
 use semrx::scene::ClassMap;
 use semrx::sender::Delta;
 use semrx::wire::{Cut, MAX_PARITY, Payload};
+use semrx::{maps, photographs};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -31,9 +35,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[command(after_help = "\
 Rows: layout-only (the rule on what arrived), prior (most common class of each cell), nearest-fill, hold (what the stream showed there last), hold-nearest (that, else the nearest cell that is known or was shown),
 argmax and fds (soft payloads), semantic_first (the head on what arrived), hybrid N (head, N sampler steps, head again, both fused), adaptive N (N steps at most: none once the
-decision has settled), gate N (the same where the gate asks for it, the head alone elsewhere), steady (its hazards with hysteresis over the stream).
+decision has settled), gate N (the same where the gate asks for it, the head alone elsewhere), steady (its hazards with hysteresis over the stream),
+latent (one step, read by a head of its own, and no map), view N (a photograph of every frame, and the head on what a perceiver sees in it): where the bundle has their models.
   semrx eval --maps maps/
+  semrx eval --maps maps/ --report evidence.html --beside street-float
   semrx eval --maps maps/ --depth
+  semrx eval --maps labels/ --images photographs/ --rows 'layout-only,gate 1'
   semrx eval --maps maps/ --last 21 --calibrate-cache --sampler ddim
   semrx eval --maps maps/ --calibrate-gate --alpha 0.1 --confidence 0.9
   semrx eval --maps maps/ --channel tile-loss=0.5 --channel tile-loss=0.5,burst=3 --json")]
@@ -41,6 +48,9 @@ pub struct Options {
     /// Folder of index PNGs
     #[arg(long, value_name = "DIR")]
     maps: PathBuf,
+    /// Folder of photographs of the same names: what is sent is what the bundle's perceiver sees in them; truth stays what the rule reads off the maps
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["calibrate_cache", "calibrate_gate", "calibrate_fusion"])]
+    images: Option<PathBuf>,
     /// Only files whose names begin so
     #[arg(long, value_name = "PREFIX", default_value = "")]
     only: String,
@@ -50,9 +60,15 @@ pub struct Options {
     /// The models: a folder, or the name of a bundle
     #[arg(long, value_name = "BUNDLE", default_value = "street")]
     bundle: PathBuf,
+    /// Only these rows, joined by commas, as the table names them; semantic_first and hybrid 1 always
+    #[arg(long, value_name = "ROW[,ROW...]", value_delimiter = ',', conflicts_with = "depth")]
+    rows: Vec<String>,
     /// A channel; sent as soft8 where it has a sigma, as map otherwise. Without any, the channels of docs/evidence.md
     #[arg(long, value_name = "SPEC")]
     channel: Vec<ChannelSpec>,
+    /// On channels without a sigma, send boxes in the place of maps, as semrx send --payload tokens
+    #[arg(long, conflicts_with_all = ["max_bytes", "delta", "calibrate_cache", "report"])]
+    tokens: bool,
     /// Send frames of so many bytes at most, as semrx send --max-bytes does: maps are simplified, tiles left out
     #[arg(long, value_name = "N")]
     max_bytes: Option<u32>,
@@ -71,6 +87,15 @@ pub struct Options {
     /// Seed of channel and sampler
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// So many seeds, from --seed on: their frames are scored together
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    seeds: u8,
+    /// In the place of the table, write a page with curves: utility against bytes and MACs, risk against coverage, reliability
+    #[arg(long, value_name = "FILE.html", conflicts_with_all = ["depth", "json", "calibrate_cache", "calibrate_gate", "calibrate_fusion"])]
+    report: Option<PathBuf>,
+    /// Another bundle for the page, such as the same networks in float
+    #[arg(long, value_name = "BUNDLE", requires = "report")]
+    beside: Option<PathBuf>,
     /// Channels evaluated at the same time
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     threads: u8,
@@ -91,6 +116,10 @@ pub struct Options {
     /// to the last _, are a recording
     #[arg(long, conflicts_with_all = ["depth", "json", "calibrate_cache", "last"])]
     calibrate_gate: bool,
+    /// In the place of the table, find the temperatures of log-odds under which probabilities of hazards come true as often as they say: the head's, and
+    /// that of both decisions. On maps that nothing was trained on, and before --calibrate-gate
+    #[arg(long, conflicts_with_all = ["depth", "json", "calibrate_cache", "calibrate_gate"])]
+    calibrate_fusion: bool,
     /// Most frames that may be decided worse for what isn't generated, as a share
     #[arg(long, default_value_t = 0.1, requires = "calibrate_gate", value_parser = risk)]
     alpha: f64,
@@ -170,7 +199,11 @@ pub fn run(options: &Options) -> Done {
     let cases: Vec<Case> = channels
         .into_iter()
         .map(|channel| {
-            let payload = if channel.sigma.is_some() { Payload::Soft8 } else { Payload::Map };
+            let payload = match channel.sigma {
+                Some(_) => Payload::Soft8,
+                None if options.tokens => Payload::Tokens,
+                None => Payload::Map,
+            };
             Case {
                 payload,
                 channel,
@@ -195,32 +228,76 @@ pub fn run(options: &Options) -> Done {
         };
         return calibrate::run(&bundle, &truths, &cases, &wanted, &engine);
     }
-    if options.calibrate_gate {
+    if options.calibrate_gate || options.calibrate_fusion {
         let wanted =
             calibrate_gate::Wanted { alpha: options.alpha, delta: 1.0 - options.confidence, seed: options.seed };
         let mut maps = truths.into_iter();
         let lengths = recordings.chunk_by(|a, b| a == b).map(<[_]>::len);
         let recordings: Vec<Vec<ClassMap>> = lengths.map(|length| maps.by_ref().take(length).collect()).collect();
-        return calibrate_gate::run(&bundle, &recordings, &cases, &wanted, &engine);
+        return match options.calibrate_fusion {
+            true => calibrate_fusion::run(&bundle, &recordings, &cases, options.seed, &engine),
+            false => calibrate_gate::run(&bundle, &recordings, &cases, &wanted, &engine),
+        };
     }
-    let rows = if options.depth { depth_rows() } else { ROWS.to_vec() };
-    let progress = progress(cases.len() * truths.len(), "frames");
+    let rows = if options.depth { depth_rows() } else { chosen(rows(&bundle)?, &options.rows)? };
+    let sent = options.images.as_deref().map(|dir| perceived(&bundle, dir, files, &engine)).transpose()?;
+    let drive = Drive { truths: &truths, sent: sent.as_deref().unwrap_or(&truths) };
+    let outcomes = evaluate_all(&bundle, drive, &cases, &rows, options, &engine)?;
+    if let Some(path) = &options.report {
+        let mut bundles = vec![(bundle, rows, sent.clone(), outcomes)];
+        if let Some(beside) = &options.beside {
+            let beside = bundles::open(beside)?;
+            if (beside.labels(), beside.grid()) != (bundles[0].0.labels(), bundles[0].0.grid()) {
+                return Err(Failure::usage("--beside: its bundle has another label set or another grid"));
+            }
+            let rows = chosen(semrx::evaluation::rows(&beside)?, &options.rows)?;
+            let sent = options.images.as_deref().map(|dir| perceived(&beside, dir, files, &engine)).transpose()?;
+            let drive = Drive { truths: &truths, sent: sent.as_deref().unwrap_or(&truths) };
+            let outcomes = evaluate_all(&beside, drive, &cases, &rows, options, &engine)?;
+            bundles.push((beside, rows, sent, outcomes));
+        }
+        return report(path, options, &truths, &cases, bundles, &engine);
+    }
+    let text = match (options.depth, options.json) {
+        (false, false) => text_table(&truths, &rows, &outcomes),
+        (false, true) => format!("{:#}\n", json_table(&rows, &outcomes)),
+        (true, false) => depth_table(&rows, &outcomes),
+        (true, true) => format!("{:#}\n", json!({"schema": 1, "depth": json_depth(&rows, &outcomes)})),
+    };
+    print(&text)
+}
+
+/// Each of the cases, on `options.threads` of them at a time, over all seeds.
+fn evaluate_all(
+    bundle: &Bundle,
+    drive: Drive<'_>,
+    cases: &[Case],
+    rows: &[Row],
+    options: &Options,
+    engine: &Engine,
+) -> Result<Vec<(Outcome, Vec<Scores>)>, Failure> {
+    let progress = progress(cases.len() * drive.truths.len() * usize::from(options.seeds), "frames");
     let next = AtomicUsize::new(0);
     let outcomes = Mutex::new(cases.iter().map(|_| None).collect::<Vec<_>>());
+    let evaluate_case = |case: &Case| {
+        let run = |seed| evaluate(bundle, drive, case, rows, seed, engine, &mut || progress.inc(1));
+        let mut outcome = run(options.seed)?;
+        for seed in 1..u64::from(options.seeds) {
+            let more = run(options.seed + seed)?;
+            outcome.frames += more.frames;
+            outcome.samples.iter_mut().zip(more.samples).for_each(|(row, more)| row.extend(more));
+        }
+        let scores = if options.depth { &[][..] } else { &outcome.samples };
+        let scores = scores.iter().map(|row| Scores::of(row)).collect();
+        Ok((outcome, scores))
+    };
     std::thread::scope(|scope| {
         for _ in 0..options.threads {
             scope.spawn(|| {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(case) = cases.get(index) else { break };
-                    let outcome =
-                        evaluate(&bundle, &truths, case, &rows, options.seed, &engine, &mut || progress.inc(1))
-                            .map_err(Failure::from)
-                            .map(|outcome| {
-                                let scores = if options.depth { &[][..] } else { &outcome.samples };
-                                let scores = scores.iter().map(|row| Scores::of(row)).collect();
-                                (outcome, scores)
-                            });
+                    let outcome = evaluate_case(case);
                     if let Ok(mut outcomes) = outcomes.lock() {
                         outcomes[index] = Some(outcome);
                     }
@@ -230,14 +307,78 @@ pub fn run(options: &Options) -> Done {
     });
     progress.finish_and_clear();
     let outcomes = outcomes.into_inner().map_err(|_| Failure::failed("an evaluation thread panicked"))?;
-    let outcomes = outcomes.into_iter().flatten().collect::<Result<Vec<_>, Failure>>()?;
-    let text = match (options.depth, options.json) {
-        (false, false) => text_table(&truths, &rows, &outcomes),
-        (false, true) => format!("{:#}\n", json_table(&rows, &outcomes)),
-        (true, false) => depth_table(&rows, &outcomes),
-        (true, true) => format!("{:#}\n", json!({"schema": 1, "depth": json_depth(&rows, &outcomes)})),
-    };
-    print(&text)
+    outcomes.into_iter().flatten().collect::<Result<Vec<_>, EvaluationError>>().map_err(Failure::from)
+}
+
+/// Most bytes of a frame, for the page's curve; then any number.
+const RATES: [u32; 6] = [120, 150, 200, 250, 300, 350];
+/// The channel of that curve.
+const RATE_CHANNEL: &str = "tile-loss=0.1";
+
+type Evaluated = (Bundle, Vec<Row>, Option<Vec<ClassMap>>, Vec<(Outcome, Vec<Scores>)>);
+
+/// Writes the page, with what it takes beyond the table.
+fn report(
+    path: &Path,
+    options: &Options,
+    truths: &[ClassMap],
+    cases: &[Case],
+    bundles: Vec<Evaluated>,
+    engine: &Engine,
+) -> Done {
+    let channel: ChannelSpec = RATE_CHANNEL.parse().map_err(Failure::failed)?;
+    let rates: Vec<Case> = RATES
+        .into_iter()
+        .map(Some)
+        .chain([None])
+        .map(|max_bytes| Case { payload: Payload::Map, channel: channel.clone(), max_bytes, ..cases[0].clone() })
+        .collect();
+    let mut evidence = Vec::new();
+    for (bundle, rows, sent, outcomes) in bundles {
+        let drive = Drive { truths, sent: sent.as_deref().unwrap_or(truths) };
+        let rates = evaluate_all(&bundle, drive, &rates, &rows, options, engine)?;
+        let bar = progress(truths.len() * cases.len(), "frames, for the gate");
+        let recordings = [truths.to_vec()];
+        let trials = gate_trials(&bundle, &recordings, cases, options.seed, engine, &mut || bar.inc(1))?;
+        bar.finish_and_clear();
+        let (name, gate) = (bundle.name().to_owned(), bundle.calibrated_gate.clone());
+        evidence.push(Evidence { bundle: name, outcomes, rates, trials, gate, rows });
+    }
+    let about = About { maps: options.maps.display().to_string(), frames: truths.len(), seeds: options.seeds.into() };
+    eval_report::write(path, &about, &evidence)?;
+    print(&format!("{}: {} bundles, {} channels\n", path.display(), evidence.len(), cases.len()))
+}
+
+/// Those of `all` that were asked for.
+fn chosen(all: Vec<Row>, names: &[String]) -> Result<Vec<Row>, Failure> {
+    if let Some(name) = names.iter().find(|name| !all.iter().any(|row| row.name() == **name)) {
+        let has: Vec<_> = all.iter().map(|row| row.name()).collect();
+        return Err(Failure::usage(format!(
+            "--rows: there is no row {name:?} for this bundle; there are {}",
+            has.join("; ")
+        )));
+    }
+    let is_needed = |row: &Row| ["semantic_first", "hybrid 1"].contains(&row.name().as_str());
+    Ok(all.into_iter().filter(|row| names.is_empty() || is_needed(row) || names.contains(&row.name())).collect())
+}
+
+/// What the bundle's perceiver sees in the photographs in `dir` that have the names of `files`.
+fn perceived(bundle: &Bundle, dir: &Path, files: &[PathBuf], engine: &Engine) -> Result<Vec<ClassMap>, Failure> {
+    let mut perceiver = Perceiver::open(bundle, engine)?;
+    let all = photographs::list_beginning(dir, "")?;
+    let progress = progress(files.len(), "photographs");
+    let mut maps = Vec::new();
+    for file in files {
+        let photograph = all.iter().find(|other| other.file_stem() == file.file_stem()).ok_or_else(|| {
+            let name = file.file_stem().unwrap_or_default().to_string_lossy();
+            Failure::refused(format!("{}: holds no photograph {name}.jpg, .png or .webp", dir.display()))
+        })?;
+        perceiver.look(&photographs::read(photograph)?)?;
+        maps.push(perceiver.map());
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    Ok(maps)
 }
 
 fn text_table(truths: &[ClassMap], rows: &[Row], outcomes: &[(Outcome, Vec<Scores>)]) -> String {
@@ -368,7 +509,7 @@ fn json_table(all_rows: &[Row], outcomes: &[(Outcome, Vec<Scores>)]) -> Value {
                     "agreement_head": score(scores.head_agreement),
                     "f1_head_minus_semantic_first": score(paired_f1(samples, &outcome.samples[first])),
                     "flips_head": scores.flips.map(|[head, _]| head), "flips_truth": scores.flips.map(|[_, truth]| truth),
-                    "gate_risk": risk_of(all_rows, outcome, *row),
+                    "gate_risk": risk_of(all_rows, outcome, *row), "reliability_error": scores.reliability_error,
                     "mean_macs": scores.mean_macs, "mean_steps": scores.mean_steps, "generated": scores.generated,
                 })
             })

@@ -143,17 +143,31 @@ fn bundle(path: &Path, whole: bool) -> Result<Value, Failure> {
         }
     };
     let mut roles = serde_json::Map::new();
-    for (role, file) in bundle.files() {
+    for listed in bundle.files() {
+        let file = &listed.path;
         let bytes = std::fs::metadata(file).map_err(|error| cannot(file, &error))?.len();
         let mut words = json!({"file": file.display().to_string(), "bytes": bytes});
         if file.extension().is_some_and(|extension| extension == "onnx") {
             words["model"] = model_words(file, whole)?;
         }
-        roles.insert(role.clone(), words);
+        if listed.vector > 0 {
+            words["vector"] = listed.vector.into();
+        }
+        if !listed.tasks.is_empty() {
+            words["tasks"] = listed.tasks.join(", ").into();
+        }
+        let role = match listed.name.as_str() {
+            "" => listed.role.clone(),
+            name => format!("{} {name:?}", listed.role),
+        };
+        roles.insert(role, words);
     }
     let labels = bundle.labels();
     let classes: Vec<_> = labels.classes.iter().map(|class| class.name).collect();
     let karras = bundle.scheduler().karras();
+    let calibrated = bundle.calibrated_gate.as_ref().map(|gate| {
+        json!({"alpha_permille": gate.alpha_permille, "delta_permille": gate.delta_permille, "data": gate.data, "bins": gate.bins.len()})
+    });
     Ok(json!({
         "bundle": bundle.name(),
         "folder": bundle.dir().display().to_string(),
@@ -163,7 +177,7 @@ fn bundle(path: &Path, whole: bool) -> Result<Value, Failure> {
         "grid": bundle.grid().to_string(),
         "sampler": {"steps": bundle.steps, "sigma_min": karras.sigma_min, "sigma_max": karras.sigma_max, "rho": karras.rho},
         "gate": {
-            "calibrated": false,
+            "calibrated": calibrated,
             "unknown_permille": bundle.gate.unknown_permille,
             "snr_cdb": bundle.gate.snr_cdb,
             "confidence_permille": bundle.gate.confidence_permille,

@@ -3,10 +3,12 @@
 mod bench;
 mod bundles;
 mod calibrate;
+mod calibrate_fusion;
 mod calibrate_gate;
 mod demo;
 mod engine;
 mod eval;
+mod eval_report;
 mod exit;
 mod infer;
 mod inspect;

@@ -40,6 +40,9 @@ pub struct Options {
     /// The models: a folder, or the name of a bundle
     #[arg(long, value_name = "BUNDLE", default_value = "street")]
     bundle: PathBuf,
+    /// The bundle's head of this name, in the place of the one that decides where none is asked for: for other tasks, or other tastes
+    #[arg(long, value_name = "NAME")]
+    head: Option<String>,
     /// Which of the modes may decide
     #[arg(long, value_enum, default_value_t = ModeName::Auto)]
     mode: ModeName,
@@ -83,6 +86,10 @@ pub enum ModeName {
     Auto,
     SemanticFirst,
     Hybrid,
+    /// One step of the restore network, read by a head of its own; no map is made
+    Latent,
+    /// A photograph of every frame, and a perceiver's look at it
+    View,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -112,6 +119,8 @@ impl From<ModeName> for Mode {
             ModeName::Auto => Mode::Auto,
             ModeName::SemanticFirst => Mode::SemanticFirst,
             ModeName::Hybrid => Mode::Hybrid,
+            ModeName::Latent => Mode::Latent,
+            ModeName::View => Mode::View,
         }
     }
 }
@@ -141,7 +150,8 @@ pub fn run(options: &Options) -> Done {
     // A socket is bound before the models are loaded, so that it misses nothing meanwhile.
     let idle = options.idle_ms.map(Duration::from_millis);
     let mut source = options.from.source(&SourceOptions { idle, interrupt })?;
-    let mut station = Station::open(&bundle, config, !live, &options.engine.open()?)?;
+    let mut station =
+        Station::open_with_head(&bundle, options.head.as_deref(), config, !live, &options.engine.open()?)?;
     plan(&mut station, &bundle, options)?;
     let mut recorder = options.record.as_deref().map(|path| RecordFile::create(path, &options.from)).transpose()?;
     let mut printer = Printer::default();

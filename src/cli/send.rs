@@ -1,22 +1,25 @@
-//! `semrx send`: label maps to packets, over a simulated channel.
+//! `semrx send`: label maps, or what a perceiver sees in photographs, to packets, over a simulated channel.
 
-use super::Done;
+use super::engine::EngineOptions;
 use super::exit::Failure;
 use super::output::tell;
+use super::{Done, bundles};
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use semrx::link::{Address, ChannelSpec, Sink};
-use semrx::maps;
-use semrx::scene::{LABEL_SETS, LabelSet};
+use semrx::receiver::Perceiver;
+use semrx::scene::{ClassMap, LABEL_SETS, LabelSet};
 use semrx::sender::{Delta, Form, GivenUp, Packing, Sender, Sent, Settings};
 use semrx::wire::{Cut, Grid, MAX_PARITY, Packet as WirePacket, Params, Payload, Tiling, WireError};
+use semrx::{maps, photographs};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Send label maps: into a capture, to standard output, or over UDP, through a simulated channel.
+/// Send label maps, or photographs: into a capture, to standard output, or over UDP, through a simulated channel.
 ///
-/// The maps are the index PNGs of a folder, in the order of their names; each is resampled (nearest) to the grid.
+/// The maps are the index PNGs of a folder, in the order of their names; each is resampled (nearest) to the grid. Of photographs, the bundle's
+/// perceiver makes the maps: no pixel is sent.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Channel keys, joined by commas:
@@ -48,11 +51,23 @@ Examples:
   semrx send --maps maps/ --to drive.srx --payload soft8 --channel sigma=0.6
   semrx send --maps maps/ --to drive.srx --max-bytes 200
   semrx send --maps maps/ --to drive.srx --delta task
+  semrx send --images photographs/ --to drive.srx --save-maps perceived/
   semrx send --maps maps/ --to udp://127.0.0.1:9000 --packet tile")]
 pub struct Options {
     /// Folder of index PNGs
-    #[arg(long, value_name = "DIR")]
-    maps: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "images")]
+    maps: Option<PathBuf>,
+    /// Folder of photographs (JPEG, PNG, WebP): the maps are what the bundle's perceiver sees in them
+    #[arg(long, value_name = "DIR", conflicts_with = "maps")]
+    images: Option<PathBuf>,
+    /// With --images, the bundle that has the perceiver: a folder, or a name
+    #[arg(long, value_name = "BUNDLE", default_value = "street", requires = "images")]
+    bundle: PathBuf,
+    /// With --images, write the maps here too, as index PNGs of the grid
+    #[arg(long, value_name = "DIR", requires = "images")]
+    save_maps: Option<PathBuf>,
+    #[command(flatten)]
+    engine: EngineOptions,
     /// Only files whose names begin so
     #[arg(long, value_name = "PREFIX", default_value = "")]
     only: String,
@@ -71,7 +86,8 @@ pub struct Options {
     /// Further tiles of each frame, from any of which a lost tile is restored (Reed-Solomon)
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=MAX_PARITY as i64))]
     parity: u8,
-    /// map (a class a cell), soft4 or soft8 (a score a class and cell, for analogue links)
+    /// map (a class a cell), soft4 or soft8 (a score a class and cell, for analogue links), or tokens (boxes round what stands in the scene, and the
+    /// free way)
     #[arg(long, default_value = "map", value_parser = payload)]
     payload: Payload,
     /// What travels in a packet
@@ -131,6 +147,9 @@ pub fn run(options: &Options) -> Done {
     if options.delta.is_some() && (options.payload != Payload::Map || matches!(options.packet, Packet::Tile)) {
         return Err(Failure::usage("--delta is for maps in whole frames: give --payload map and --packet frame"));
     }
+    if options.max_bytes.is_some() && options.payload == Payload::Tokens {
+        return Err(Failure::usage("--max-bytes is for maps and soft values: tokens take what they take"));
+    }
     let params = Params {
         grid: options.grid,
         tiling: options.tiles,
@@ -143,11 +162,11 @@ pub fn run(options: &Options) -> Done {
     params
         .validate()
         .map_err(|error| Failure::usage(format!("--grid {} with --tiles {}: {error}", options.grid, options.tiles)))?;
-    let mut files = maps::list(&options.maps)?;
-    files.retain(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&options.only)));
-    if files.is_empty() {
-        return Err(Failure::refused(format!("{}: no PNG begins with {:?}", options.maps.display(), options.only)));
-    }
+    let (files, mut camera) = match (&options.images, &options.maps) {
+        (Some(dir), _) => (photographs::list_beginning(dir, &options.only)?, Some(Camera::open(options)?)),
+        (None, Some(dir)) => (maps::list_beginning(dir, &options.only)?, None),
+        (None, None) => return Err(Failure::usage("give --maps or --images")),
+    };
     let settings = Settings {
         stream: options.stream,
         tiling: options.tiles,
@@ -174,8 +193,10 @@ pub fn run(options: &Options) -> Done {
     let progress = ProgressBar::new(files.len() as u64);
     let mut arrived = Vec::new();
     for (index, file) in files.iter().enumerate() {
-        let map = maps::read(file, options.labels)?;
-        let map = if map.grid == options.grid { map } else { map.resampled(options.grid) };
+        let map = match &mut camera {
+            Some(camera) => camera.see(file, options)?,
+            None => maps::read(file, options.labels)?.resampled(options.grid),
+        };
         if live {
             std::thread::sleep((start + period * index as u32).saturating_duration_since(Instant::now()));
         }
@@ -231,6 +252,38 @@ pub fn run(options: &Options) -> Done {
         ));
     }
     Ok(())
+}
+
+/// Photographs to maps.
+struct Camera {
+    perceiver: Perceiver,
+}
+
+impl Camera {
+    fn open(options: &Options) -> Result<Self, Failure> {
+        let bundle = bundles::open(&options.bundle)?;
+        if bundle.labels() != options.labels {
+            return Err(Failure::usage(format!(
+                "bundle {0} perceives classes of {1}: give --labels {1}",
+                bundle.name(),
+                bundle.labels().name
+            )));
+        }
+        if let Some(dir) = &options.save_maps {
+            std::fs::create_dir_all(dir).map_err(|error| Failure::failed(format!("{}: {error}", dir.display())))?;
+        }
+        Ok(Camera { perceiver: Perceiver::open(&bundle, &options.engine.open()?)? })
+    }
+
+    /// The map of a photograph, on the grid that is sent.
+    fn see(&mut self, file: &Path, options: &Options) -> Result<ClassMap, Failure> {
+        self.perceiver.look(&photographs::read(file)?)?;
+        let map = self.perceiver.map().resampled(options.grid);
+        if let (Some(dir), Some(stem)) = (&options.save_maps, file.file_stem()) {
+            maps::write(&dir.join(stem).with_extension("png"), &map, options.labels)?;
+        }
+        Ok(map)
+    }
 }
 
 /// What `--delta` came to, over all frames.

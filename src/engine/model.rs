@@ -60,8 +60,15 @@ impl Model {
     /// # Errors
     /// [`EngineError::Read`] and [`EngineError::Load`].
     pub fn load(path: &Path) -> Result<Self, EngineError> {
-        let bytes = read(path)?;
-        Self::from_bytes(path, &bytes)
+        Self::load_asked(path, &[])
+    }
+
+    /// [`Model::load`] with the outputs that `outputs` names alone; with all, if it names none, or one that the model doesn't have.
+    ///
+    /// # Errors
+    /// As `load`.
+    pub fn load_asked(path: &Path, outputs: &[&str]) -> Result<Self, EngineError> {
+        Self::asked(path, &read(path)?, outputs)
     }
 
     /// Loads an ONNX model from memory; `path` names it in errors.
@@ -69,16 +76,27 @@ impl Model {
     /// # Errors
     /// [`EngineError::Load`].
     pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self, EngineError> {
+        Self::asked(path, bytes, &[])
+    }
+
+    fn asked(path: &Path, bytes: &[u8], outputs: &[&str]) -> Result<Self, EngineError> {
         let load = |reason: String| EngineError::Load { model: path.to_owned(), reason };
         if bytes.is_empty() {
             return Err(load("the file is empty".into()));
         }
-        let parsed = guarded(|| Self::parse(bytes)).map_err(load)?;
+        let parsed = guarded(|| Self::parse(bytes, outputs)).map_err(load)?;
         Ok(Model { path: path.to_owned(), ..parsed })
     }
 
-    fn parse(mut bytes: &[u8]) -> TractResult<Self> {
-        let model = tract_onnx::onnx().model_for_read(&mut bytes)?;
+    fn parse(mut bytes: &[u8], outputs: &[&str]) -> TractResult<Self> {
+        let mut model = tract_onnx::onnx().model_for_read(&mut bytes)?;
+        let outlets = model.output_outlets()?.to_vec();
+        let named = names(&model, &outlets).into_iter().zip(outlets);
+        let asked: Vec<OutletId> =
+            named.filter(|(name, _)| outputs.contains(&name.as_str())).map(|(_, outlet)| outlet).collect();
+        if !asked.is_empty() && asked.len() == outputs.len() {
+            model.select_output_outlets(&asked)?;
+        }
         let input_names: Vec<String> = names(&model, model.input_outlets()?);
         let output_names: Vec<String> = names(&model, model.output_outlets()?);
         let typed = model.into_typed()?.into_decluttered()?;

@@ -24,21 +24,28 @@ impl Planned {
     /// # Errors
     /// [`EngineError::Read`], and [`EngineError::Load`] with the node that can't be planned.
     pub fn load(path: &Path, machine: &Machine) -> Result<Self, EngineError> {
-        Self::load_staying(path, machine, Stays::default())
+        Self::load_staying(path, machine, Stays::default(), &[])
     }
 
     /// [`Planned::load`], where some inputs stay: what hangs on lasting ones alone is computed by [`run`](Planned::run), and not by
-    /// [`run_again`](Planned::run_again); what hangs on the timestep alone once for each that is [folded](Plan::fold_timestep).
+    /// [`run_again`](Planned::run_again); what hangs on the timestep alone once for each that is [folded](Plan::fold_timestep). Of its outputs, those that
+    /// `outputs` names are computed, and no others; all, if it names none, or one that the model doesn't have.
     ///
     /// # Errors
     /// As `load`.
-    pub fn load_staying(path: &Path, machine: &Machine, stays: Stays<'_>) -> Result<Self, EngineError> {
+    pub fn load_staying(
+        path: &Path,
+        machine: &Machine,
+        stays: Stays<'_>,
+        outputs: &[&str],
+    ) -> Result<Self, EngineError> {
         let load = |reason| EngineError::Load { model: path.to_owned(), reason };
         let unread = |error| EngineError::Read { model: path.to_owned(), error };
         let file = files::open(path, files::MAX_MODEL).map_err(unread)?;
         let size = file.metadata().map_err(unread)?.len();
         let file = decode(BufReader::new(file), size).map_err(load)?;
-        Self::new(path, file, machine, &Bound::default(), stays)
+        let outputs = outputs.iter().map(|name| name.to_string()).collect();
+        Self::new(path, file, machine, &Bound { outputs, ..Bound::default() }, stays)
     }
 
     /// Plans an ONNX model in memory, with what is known of its inputs; `path` names it in errors.

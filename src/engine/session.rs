@@ -24,6 +24,7 @@ pub struct Interface<'a> {
     /// The input of one number that says which step of a schedule it is, and the values that it is going to have: what hangs on it alone is computed
     /// when the model is loaded. With another value it is computed in the run.
     pub timestep: Option<(&'a str, &'a [f32])>,
+    /// Those that are computed; what else the model could give isn't.
     pub outputs: &'a [(&'a str, &'a [usize])],
 }
 
@@ -64,13 +65,15 @@ impl Session {
             Engine::Plan(machine) => {
                 let names: Vec<&str> = inputs.iter().skip(lasting).map(|(name, _)| *name).collect();
                 let stays = Stays { lasting: &names, timestep: timestep.map(|(name, _)| name) };
-                let planned = Planned::load_staying(path, machine, stays)?;
+                let wanted: Vec<&str> = outputs.iter().map(|(name, _)| *name).collect();
+                let planned = Planned::load_staying(path, machine, stays, &wanted)?;
                 let has = |ports: &[super::plan::Port]| ports.iter().map(Has::planned).collect::<Vec<_>>();
                 let (inputs, outputs) = (has(planned.plan().inputs()), has(planned.plan().outputs()));
                 (Runner::Plan(planned), inputs, outputs)
             }
             Engine::Tract => {
-                let model = Model::load(path)?;
+                let wanted: Vec<&str> = outputs.iter().map(|(name, _)| *name).collect();
+                let model = Model::load_asked(path, &wanted)?;
                 let has = |ports: &[super::Port]| ports.iter().map(Has::loaded).collect::<Vec<_>>();
                 let (inputs, outputs) = (has(model.inputs()), has(model.outputs()));
                 let shapes = inputs.iter().map(|input| input.shape.clone().unwrap_or_default()).collect();

@@ -2,7 +2,7 @@
 
 use super::Sample;
 use crate::noise::Noise;
-use crate::report::metrics::{Confusion, HazardCounts};
+use crate::report::metrics::{Confusion, HazardCounts, Reliability};
 use statrs::statistics::{Data, OrderStatistics};
 
 /// Stream of [`Noise`] that draws the frames of a resample.
@@ -39,6 +39,8 @@ pub struct Scores {
     pub head_agreement: Option<Score>,
     /// Zone x type pairs that the head calls otherwise than in the frame before, a frame; and those that are otherwise in truth.
     pub flips: Option<[f64; 2]>,
+    /// Expected calibration error of the cells' probabilities: see [`Sample::reliability`].
+    pub reliability_error: Option<f64>,
     pub mean_macs: f64,
     pub mean_steps: f64,
     pub generated: f64,
@@ -85,6 +87,11 @@ impl Scores {
                 counts(frames, |sample| Some(sample.head?.hazards)).agreement()
             }),
             flips: flips(samples),
+            reliability_error: {
+                let mut pooled = Reliability::default();
+                samples.iter().for_each(|sample| pooled.merge(&sample.reliability));
+                pooled.error()
+            },
             mean_macs: samples.iter().map(|sample| sample.macs as f64).sum::<f64>() / count,
             mean_steps: samples.iter().map(|sample| sample.steps as f64).sum::<f64>() / count,
             generated: samples.iter().filter(|sample| sample.generated).count() as f64 / count,

@@ -122,6 +122,19 @@ pub fn gate_risk(gated: &[Sample], always: &[Sample]) -> Option<f64> {
     (!worse.is_empty()).then(|| worse.iter().filter(|worse| **worse).count() as f64 / worse.len() as f64)
 }
 
+/// For each threshold of doubt, from the lowest to the highest: of the bin's frames, the share that isn't refined and the share that is decided worse for that.
+pub fn risk_by_coverage(trials: &[GateTrial], bin: usize) -> Vec<(f64, f64)> {
+    let mut trials = of_bin(trials, bin);
+    trials.sort_by_key(|trial| (trial.refines, trial.doubt_permille));
+    let count = trials.len() as f64;
+    let mut worse = 0;
+    let points = trials.iter().zip(1..).map(|(trial, skipped)| {
+        worse += usize::from(trial.worse);
+        (f64::from(skipped) / count, worse as f64 / count)
+    });
+    points.collect()
+}
+
 /// The thresholds of the [`BINS`] with which, at confidence 1 - `delta`, a share of `alpha` at most of the frames like these `trials` is decided worse for what isn't
 /// generated. Each bin keeps that by itself.
 pub fn calibrate_gate(trials: &[GateTrial], alpha: f64, delta: f64) -> [GateFinding; BINS.len()] {
@@ -271,6 +284,10 @@ mod tests {
         }
         assert_eq!((findings[2].doubt_permille, findings[2].blocks), (None, 0));
         assert!(gate_splits(&trials, 0.1, 0.1, 20)[..2].iter().all(|&kept| kept >= 18));
+        let curve = risk_by_coverage(&trials, 0);
+        assert!(curve.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1));
+        let all_worse = trials.iter().filter(|trial| trial.bin == 0 && trial.worse).count() as f64;
+        assert_eq!(curve.last(), Some(&(1.0, all_worse / 10_000.0)));
         let strict = calibrate_gate(&trials, 0.001, 0.1);
         assert!(strict[0].doubt_permille < Some(300), "{strict:?}");
     }

@@ -4,20 +4,22 @@ mod bootstrap;
 mod caching;
 mod depth;
 mod fitting;
+mod fusing;
 mod gate;
 mod rows;
 
 pub use bootstrap::{Interval, Score, Scores, paired_f1};
 pub use caching::{Cached, Calibrated, calibrate, calibration_samples, search_turns};
 pub use depth::DepthScores;
-pub use gate::{BINS, GateFinding, GateTrial, calibrate_gate, gate_risk, gate_splits, gate_trials};
-pub use rows::{ROWS, Refining, Row};
+pub use fusing::{FusionFinding, Odds, Truthfulness, calibrate_fusion, fusion_odds};
+pub use gate::{BINS, GateFinding, GateTrial, calibrate_gate, gate_risk, gate_splits, gate_trials, risk_by_coverage};
+pub use rows::{Refining, Row, rows};
 
 use crate::bundle::{Bundle, BundleError};
 use crate::engine::{Engine, EngineError};
 use crate::link::{ChannelSpec, Packet, srx};
 use crate::receiver::{Config, Receiver};
-use crate::report::metrics::Confusion;
+use crate::report::metrics::{Confusion, Reliability};
 use crate::scene::rule::{COLUMNS, HazardSet};
 use crate::scene::{Assembly, ClassMap, Event, LabelSet, Reception, Rule, Scene};
 use crate::sender::{Delta, Sender, Settings};
@@ -64,6 +66,8 @@ impl SnrError {
 pub struct Sample {
     pub all_cells: Confusion,
     pub lost_cells: Confusion,
+    /// Of the probabilities of lost cells' classes, and of all cells of soft payloads, where the row has some. Cells whose truth is unlabelled are left out.
+    pub reliability: Reliability,
     pub truth: HazardSet,
     /// Through the rule, where the row has a map that the rule can read.
     pub rule: Option<Verdict>,
@@ -136,14 +140,23 @@ impl From<EngineError> for EvaluationError {
     }
 }
 
-/// Sends `maps`, consecutive frames on the bundle's grid, through the case's channel and judges the `rows` on every frame that arrived; one of them
+/// Consecutive frames.
+#[derive(Debug, Clone, Copy)]
+pub struct Drive<'a> {
+    /// What is there.
+    pub truths: &'a [ClassMap],
+    /// What is sent: the same, or what somebody saw of it.
+    pub sent: &'a [ClassMap],
+}
+
+/// Sends the frames of `drive`, on the bundle's grid, through the case's channel and judges the `rows` on every frame that arrived; one of them
 /// at least refines. `tick` is called after each frame.
 ///
 /// # Errors
 /// [`EvaluationError`].
 pub fn evaluate(
     bundle: &Bundle,
-    maps: &[ClassMap],
+    drive: Drive<'_>,
     case: &Case,
     rows: &[Row],
     seed: u64,
@@ -167,7 +180,8 @@ pub fn evaluate(
         steady: Default::default(),
     };
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); rows.len()];
-    let arrived = receive(labels, maps, case, seed, |scene, truth, sequence| {
+    let arrived = receive(labels, drive.sent, case, seed, |scene, _, sequence| {
+        let truth = &drive.truths[sequence as usize];
         let judged = judges.judge(rows, scene, truth, sequence)?;
         for (row, judged) in samples.iter_mut().zip(judged) {
             row.extend(judged.map(|judged| sample(&judges.rule, scene, truth, judged)));
@@ -235,7 +249,7 @@ pub fn receive(
                 let scene = scene.get_or_insert_with(|| Scene::new(frame.header.params));
                 // A tile that is damaged stays unknown, which is what is being evaluated.
                 scene.take(&frame, &mut scratch, |_, _| ());
-                snrs_cdb.extend(scene.snr_cdb().filter(|_| case.payload != Payload::Map));
+                snrs_cdb.extend(scene.snr_cdb().filter(|_| case.payload.soft_bits().is_some()));
                 let Header { stream, sequence, .. } = frame.header;
                 if scene.lacks_key() {
                     sender.ask_key(KeyRequest { stream, sequence });
@@ -263,17 +277,26 @@ fn sample(rule: &Rule, scene: &Scene, truth: &ClassMap, judged: Judged) -> Sampl
     };
     let mut all_cells = Confusion::new(rule.labels());
     let mut lost_cells = all_cells.clone();
+    let mut reliability = Reliability::default();
+    let is_soft = scene.params().payload.soft_bits().is_some();
     if let Some(map) = &judged.map {
         for (cell, (&truth, &said)) in truth.cells.iter().zip(map).enumerate() {
             all_cells.add(truth, said);
             if !scene.known()[cell] {
                 lost_cells.add(truth, said);
             }
+            if let Some(confidence) = judged.confidence.as_ref().map(|confidence| confidence[cell])
+                && (is_soft || !scene.known()[cell])
+                && rule.labels().unlabelled() != Some(truth)
+            {
+                reliability.add((f64::from(confidence) + 0.5) / 256.0, said == truth);
+            }
         }
     }
     Sample {
         all_cells,
         lost_cells,
+        reliability,
         truth: reading.hazards,
         rule: judged.reading.map(|reading| verdict(reading.hazards, reading.free_permille(truth.grid))),
         head: judged

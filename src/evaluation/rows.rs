@@ -1,5 +1,6 @@
 //! The rows of the table: ways of dealing with what is missing.
 
+use crate::bundle::{Bundle, BundleError};
 use crate::engine::EngineError;
 use crate::receiver::{Decision, Depth, Mode, Receiver, Steady};
 use crate::scene::rule::{HazardSet, Reading};
@@ -25,7 +26,8 @@ pub enum Row {
     Fds,
     /// The head on the received scene.
     SemanticFirst,
-    /// The head on the received and on the refined scene, fused; where the mode is auto, on the latter if the gate asks for it.
+    /// The head on the received and on the refined scene, fused; where the mode is auto, on the latter if the gate asks for it. In the mode latent, the
+    /// latent head; in the mode view, the head on what the perceiver sees.
     Hybrid(Refining),
     /// The same, its hazards called with hysteresis over the stream.
     Steady(Refining),
@@ -34,7 +36,7 @@ pub enum Row {
 /// How a row refines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refining {
-    /// [`Mode::Auto`], or [`Mode::Hybrid`].
+    /// Any but [`Mode::SemanticFirst`].
     pub mode: Mode,
     pub depth: Depth,
     /// Sampler steps, or the most of them.
@@ -49,8 +51,25 @@ impl Refining {
 
 const GATE: Refining = Refining { mode: Mode::Auto, depth: Depth::Fixed, steps: 1 };
 
-/// In the order of the table.
-pub const ROWS: [Row; 14] = [
+const LATENT: Refining = Refining { mode: Mode::Latent, depth: Depth::Fixed, steps: 1 };
+
+/// In the order of the table, those that the bundle has the models for.
+///
+/// # Errors
+/// What its view network's contract lacks.
+pub fn rows(bundle: &Bundle) -> Result<Vec<Row>, BundleError> {
+    let mut rows = ROWS.to_vec();
+    if bundle.file("latent").is_some() {
+        rows.push(Row::Hybrid(LATENT));
+    }
+    if bundle.file("view").is_some() && bundle.file("perceive").is_some() {
+        let steps = bundle.view()?.contract.view_steps();
+        rows.push(Row::Hybrid(Refining { mode: Mode::View, depth: Depth::Fixed, steps }));
+    }
+    Ok(rows)
+}
+
+const ROWS: [Row; 14] = [
     Row::LayoutOnly,
     Row::Prior,
     Row::NearestFill,
@@ -78,11 +97,13 @@ impl Row {
             Row::Argmax => "argmax".into(),
             Row::Fds => "fds".into(),
             Row::SemanticFirst => "semantic_first".into(),
-            Row::Steady(refining) => format!("{}, steady", Row::Hybrid(refining).name()),
+            Row::Steady(refining) => format!("{} steady", Row::Hybrid(refining).name()),
+            Row::Hybrid(Refining { mode: Mode::Latent, .. }) => "latent".into(),
+            Row::Hybrid(Refining { mode: Mode::View, steps, .. }) => format!("view {steps}"),
             Row::Hybrid(Refining { mode, depth, steps }) => {
                 let name = match (mode, depth) {
                     (Mode::Auto, Depth::Fixed) => "gate",
-                    (Mode::Auto, Depth::Adaptive) => "gate, adaptive",
+                    (Mode::Auto, Depth::Adaptive) => "gate adaptive",
                     (_, Depth::Fixed) => "hybrid",
                     (_, Depth::Adaptive) => "adaptive",
                 };
@@ -104,6 +125,8 @@ impl Row {
 #[derive(Clone)]
 pub(super) struct Judged {
     pub map: Option<Vec<u8>>,
+    /// Probability of each cell's class, 0..=255, where the row has one.
+    pub confidence: Option<Vec<u8>>,
     pub reading: Option<Reading>,
     pub decision: Option<Decision>,
     /// What is called in the place of the decision's hazards.
@@ -161,6 +184,7 @@ impl Judges {
                 let reading = self.rule.read(scene.cells(), scene.known());
                 Ok(Judged {
                     map: Some(map),
+                    confidence: None,
                     reading: Some(reading),
                     decision: None,
                     steady: None,
@@ -191,22 +215,33 @@ impl Judges {
                 let decision = head.provisional(scene)?;
                 let (macs, _) = head.macs();
                 let decision = Some(decision);
-                Ok(Judged { map: None, reading: None, decision, steady: None, macs, steps: 0, generated: false })
+                Ok(Judged {
+                    map: None,
+                    confidence: None,
+                    reading: None,
+                    decision,
+                    steady: None,
+                    macs,
+                    steps: 0,
+                    generated: false,
+                })
             }
             Row::Hybrid(refining) | Row::Steady(refining) => {
                 let index = self.hybrids.iter().position(|(other, _)| *other == refining).unwrap_or(0);
                 let receiver = &mut self.hybrids[index].1;
                 let provisional = receiver.provisional(scene)?;
                 let conclusion = receiver.conclude(scene, &provisional, sequence, 0)?;
-                let generated = conclusion.mode == "hybrid";
+                let generated = conclusion.mode != "semantic_first";
                 let map = match receiver.refined().filter(|_| generated) {
-                    Some(refined) => refined.cells.to_vec(),
-                    None => fill(scene, |cell| self.prior.cells[cell]),
+                    _ if refining.mode == Mode::Latent => None,
+                    Some(refined) => Some(refined.cells.to_vec()),
+                    None => Some(fill(scene, |cell| self.prior.cells[cell])),
                 };
-                let reading = Some(self.rule.read_all(&map));
+                let confidence = receiver.refined().filter(|_| generated).map(|refined| refined.confidence.to_vec());
+                let reading = map.as_ref().map(|map| self.rule.read_all(map));
                 let decision = Some(conclusion.decision);
                 let (macs, steps) = (conclusion.macs, conclusion.steps);
-                Ok(Judged { map: Some(map), reading, decision, steady: None, macs, steps, generated })
+                Ok(Judged { map, confidence, reading, decision, steady: None, macs, steps, generated })
             }
         }
     }
@@ -222,7 +257,16 @@ impl Judges {
         let reading = Some(self.rule.read_all(&map));
         let decision = Some(self.head().judge(&map)?);
         let (macs, _) = self.head().macs();
-        Ok(Judged { map: Some(map), reading, decision, steady: None, macs, steps: 0, generated: false })
+        Ok(Judged {
+            map: Some(map),
+            confidence: None,
+            reading,
+            decision,
+            steady: None,
+            macs,
+            steps: 0,
+            generated: false,
+        })
     }
 
     fn head(&mut self) -> &mut Receiver {

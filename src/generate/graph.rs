@@ -63,7 +63,7 @@ impl Graph {
         let fail = |reason: String| EngineError::Interface { model: path.to_owned(), reason };
         let given: Vec<&str> = contract.condition.iter().chain(&contract.mask).map(|name| &name[..]).collect();
         let lasting = if conditions.nulls { &[][..] } else { &given };
-        let planned = Planned::load_staying(path, machine, Stays { lasting, timestep: None })?;
+        let planned = Planned::load_staying(path, machine, Stays { lasting, timestep: None }, &[])?;
         let plan = planned.plan();
         let find = |kind: &str, ports: &[Port], name: &str| {
             ports.iter().position(|port| port.name == name).ok_or_else(|| {
@@ -118,6 +118,33 @@ impl Graph {
     /// Multiply-accumulates of a run.
     pub fn macs(&self) -> u64 {
         self.planned.macs().total()
+    }
+
+    /// Gives the float condition `name` other values, as many as it has; whether there is such a one.
+    pub fn set_condition(&mut self, name: &str, values: &[f32]) -> bool {
+        let bytes: &[u8] = bytemuck::cast_slice(values);
+        for (port, feed) in self.planned.plan().inputs().iter().zip(&mut self.feeds) {
+            if let Feed::Condition([with, _]) = feed
+                && port.name == name
+                && port.is_float()
+                && with.len() == bytes.len()
+            {
+                with.copy_from_slice(bytes);
+                self.has_run = false;
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Bytes of its weights, and of its arena.
+    pub fn memory_bytes(&self) -> u64 {
+        (self.planned.plan().weights_bytes() + self.planned.plan().arena_bytes()) as u64
+    }
+
+    /// Of a run that finds the conditions as the last one had them.
+    pub fn macs_again(&self) -> u64 {
+        if self.lasting { self.macs().saturating_sub(self.planned.plan().once_macs()) } else { self.macs() }
     }
 
     /// Puts `input`, and what else belongs to `question`, where the plan reads it. The shallow part takes its feature from `deep`.

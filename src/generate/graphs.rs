@@ -59,6 +59,21 @@ impl Graphs {
         &self.whole
     }
 
+    /// Gives the float condition `name` other values, as many as it has; whether the whole graph takes it.
+    pub fn set_condition(&mut self, name: &str, values: &[f32]) -> bool {
+        if let Some(shallow) = &mut self.shallow {
+            // The shallow part can do without.
+            shallow.set_condition(name, values);
+        }
+        self.whole.set_condition(name, values)
+    }
+
+    pub fn memory_bytes(&self) -> u64 {
+        let graphs = [Some(&self.whole), self.shallow.as_ref()].into_iter().flatten();
+        let deep: usize = self.deep.iter().map(|deep| size_of_val(&deep[..])).sum();
+        graphs.map(Graph::memory_bytes).sum::<u64>() + deep as u64
+    }
+
     /// What they were asked since the last time, if that is `kept` from now on.
     pub fn asked(&mut self, kept: bool) -> Vec<Asked> {
         std::mem::replace(&mut self.kept, kept.then(Vec::new)).unwrap_or_default()

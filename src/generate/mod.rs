@@ -123,6 +123,31 @@ impl Generator {
         self.sampler.draws()
     }
 
+    /// Multiply-accumulates of a sample without a cache, whose first step computes what hangs on the conditions alone.
+    pub fn macs(&self) -> u64 {
+        let graph = self.network.whole();
+        graph.macs() + graph.macs_again() * (self.steps() as u64).saturating_sub(1)
+    }
+
+    /// Bytes of the models in memory and of the sample.
+    pub fn memory_bytes(&self) -> u64 {
+        self.network.memory_bytes() + 2 * size_of_val(&self.x[..]) as u64
+    }
+
+    /// Gives a float32 condition other values, in the layout of the array that it was opened with.
+    ///
+    /// # Errors
+    /// [`GenerateError::Request`]: the model has no such condition, or not of so many values.
+    pub fn set_condition(&mut self, name: &str, values: &[f32]) -> Result<(), GenerateError> {
+        match self.network.set_condition(name, values) {
+            true => Ok(()),
+            false => {
+                let reason = format!("there is no float32 condition {name:?} of {} values", values.len());
+                Err(GenerateError::Request { field: "condition", reason })
+            }
+        }
+    }
+
     /// Takes a sample; `stepped` is called after each step.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! What the head says, and the decision that follows from it.
 
-use crate::scene::rule::{COLUMNS, HazardSet, PAIRS};
+use crate::scene::rule::{COLUMNS, HazardSet, MAX_TASKS, PAIRS};
 
 /// The head's outputs as they come.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -9,11 +9,13 @@ pub struct Belief {
     pub free: [f32; COLUMNS],
     /// Log-odds per zone x type pair.
     pub hazard: [f32; PAIRS],
+    /// Log-odds of the head's own tasks; 0 for those that it doesn't have.
+    pub task: [f32; MAX_TASKS],
 }
 
 impl Default for Belief {
     fn default() -> Self {
-        Belief { free: [0.0; COLUMNS], hazard: [0.0; PAIRS] }
+        Belief { free: [0.0; COLUMNS], hazard: [0.0; PAIRS], task: [0.0; MAX_TASKS] }
     }
 }
 
@@ -24,24 +26,37 @@ pub struct Decision {
     pub free_permille: [u16; COLUMNS],
     /// Probability of each zone x type pair, in thousandths. Not calibrated.
     pub hazard_permille: [u16; PAIRS],
+    /// Probability of each of the head's own tasks, in thousandths; 500 for those that it doesn't have.
+    pub task_permille: [u16; MAX_TASKS],
 }
 
 impl Belief {
     pub fn decision(&self) -> Decision {
         let permille = |share: f32| (share.clamp(0.0, 1.0) * 1000.0).round() as u16;
+        let likely = |logit: f32| permille(1.0 / (1.0 + libm::expf(-logit)));
         Decision {
             free_permille: self.free.map(permille),
-            hazard_permille: self.hazard.map(|logit| permille(1.0 / (1.0 + libm::expf(-logit)))),
+            hazard_permille: self.hazard.map(likely),
+            task_permille: self.task.map(likely),
         }
     }
 
-    /// The mean of both, in log-odds for hazards, with weight `other_permille` of 1000 on `other`.
-    pub fn fused(&self, other: &Belief, other_permille: u16) -> Belief {
-        let weight = other_permille as f32 / 1000.0;
-        let mean = |a: f32, b: f32| a + weight * (b - a);
+    /// The same with log-odds `weight` times as large.
+    pub fn weighed(&self, weight: f32) -> Belief {
         Belief {
-            free: core::array::from_fn(|column| mean(self.free[column], other.free[column])),
-            hazard: core::array::from_fn(|pair| mean(self.hazard[pair], other.hazard[pair])),
+            free: self.free,
+            hazard: self.hazard.map(|odds| weight * odds),
+            task: self.task.map(|odds| weight * odds),
+        }
+    }
+
+    /// Both: log-odds added up with their weights, free space as the mean with `share` on `other`.
+    pub fn fused(&self, other: &Belief, share: f32, [ours, theirs]: [f32; 2]) -> Belief {
+        let pooled = |a: f32, b: f32| ours * a + theirs * b;
+        Belief {
+            free: core::array::from_fn(|column| self.free[column] + share * (other.free[column] - self.free[column])),
+            hazard: core::array::from_fn(|pair| pooled(self.hazard[pair], other.hazard[pair])),
+            task: core::array::from_fn(|task| pooled(self.task[task], other.task[task])),
         }
     }
 }
@@ -94,8 +109,9 @@ mod tests {
         a.hazard[0] = 4.0;
         b.hazard[0] = -2.0;
         b.free[0] = 1.0;
-        assert_eq!(a.fused(&b, 500).hazard[0], 1.0);
-        assert_eq!(a.fused(&b, 250).free[0], 0.25);
-        assert_eq!(a.fused(&b, 0), a);
+        assert_eq!(a.fused(&b, 0.5, [0.5, 0.5]).hazard[0], 1.0);
+        assert_eq!(a.fused(&b, 0.25, [1.0, 1.0]).free[0], 0.25);
+        assert_eq!(a.fused(&b, 0.0, [1.0, 0.0]), a);
+        assert_eq!(a.weighed(0.5).hazard[0], 2.0);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::bundle::HeldScene;
 use crate::scene::{NEVER, Nearest, Scene};
-use crate::wire::{Grid, soft};
+use crate::wire::{Grid, Payload, soft};
 
 /// Analog bits of a class index, most significant first: 0 is -1, 1 is +1.
 pub(super) const BITS: usize = 4;
@@ -77,6 +77,7 @@ impl Condition {
         self.cond.fill(0.0);
         match scene.params().payload.soft_bits() {
             Some(bits) => self.fill_posterior(scene, bits),
+            None if scene.params().payload == Payload::Tokens => self.fill_told(scene),
             None => {
                 for cell in (0..self.cells).filter(|&cell| scene.known()[cell]) {
                     self.cond[scene.cells()[cell] as usize * self.cells + cell] = 1.0;
@@ -102,7 +103,9 @@ impl Condition {
     /// Where nothing is held, what the nearest cell shows.
     fn fill_held(&mut self, scene: &Scene) {
         let Some(mut nearest) = self.nearest.take() else { return };
-        if nearest.find(|cell| scene.held()[cell] != NEVER || scene.known()[cell]) {
+        // What lies beside a box is not of its class.
+        let shows = scene.params().payload != Payload::Tokens;
+        if nearest.find(|cell| scene.held()[cell] != NEVER || shows && scene.known()[cell]) {
             for cell in (0..self.cells).filter(|&cell| scene.held()[cell] == NEVER) {
                 let from = nearest.of(cell);
                 let class = if scene.held()[from] != NEVER { scene.held()[from] } else { scene.cells()[from] };
@@ -132,6 +135,18 @@ impl Condition {
         let planes =
             self.inputs().iter().chain([&&self.whole[..]]).map(|plane| size_of_val(*plane) as u64).sum::<u64>();
         planes + self.nearest.as_ref().map_or(0, |nearest| nearest.memory_bytes() as u64)
+    }
+
+    /// The class that a token says with its confidence, the other present ones with the rest.
+    fn fill_told(&mut self, scene: &Scene) {
+        let others = scene.present().len().saturating_sub(1).max(1) as f32;
+        for cell in (0..self.cells).filter(|&cell| scene.known()[cell]) {
+            let sure = f32::from(scene.confidence()[cell]) / 255.0;
+            for &class in scene.present() {
+                let share = if class == scene.cells()[cell] { sure } else { (1.0 - sure) / others };
+                self.cond[usize::from(class) * self.cells + cell] = share;
+            }
+        }
     }
 
     /// Posterior of each class under white noise of the measured SNR: `softmax(score / sigma^2)` over the present classes, which have
@@ -169,7 +184,7 @@ mod tests {
     #[test]
     fn what_is_not_held_is_filled_where_the_bundle_says_so() {
         use crate::wire::codec::Scratch;
-        use crate::wire::{ClassSet, Cut, Header, Packet, Params, Payload, TileSet, Tiling, buffer_len, emit_frame};
+        use crate::wire::{ClassSet, Cut, Header, Packet, Params, TileSet, Tiling, buffer_len, emit_frame};
         let params = Params {
             grid: Grid::new(8, 1),
             tiling: Tiling { rows: 1, cols: 4 },

@@ -17,7 +17,7 @@ pub enum Gate {
     Noise,
     /// Something is unknown or noisy, and the head is unsure: of one hazard, or, where the gate is calibrated, of all together.
     Doubt,
-    /// The mode asks for a refinement of every frame that is not wholly and surely known.
+    /// The mode asks for a refinement of every frame that is not wholly and surely known, or for a photograph of every frame.
     Forced,
     /// A refinement is wanted, but the deadline leaves no time for a step.
     Deadline,
@@ -102,11 +102,12 @@ pub(super) fn choose(question: &Question<'_>) -> Choice {
     });
     let gate = match (question.mode, bin) {
         (Mode::SemanticFirst, _) => Gate::Off,
+        (Mode::View, _) => Gate::Forced,
         (_, Some((bin, _))) if needs && question.doubt_permille > bin.doubt_permille => Gate::Doubt,
         (_, Some(_)) => Gate::Clear,
         _ if noisy => Gate::Noise,
         _ if unknown_permille >= thresholds.unknown_permille.max(1) => Gate::Unknown,
-        (Mode::Hybrid, _) if unknown_permille > 0 => Gate::Forced,
+        (Mode::Hybrid | Mode::Latent, _) if unknown_permille > 0 => Gate::Forced,
         _ if unknown_permille > 0 && confidence_permille < thresholds.confidence_permille => Gate::Doubt,
         _ => Gate::Clear,
     };

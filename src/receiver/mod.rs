@@ -7,26 +7,34 @@ mod belief;
 mod condition;
 mod depth;
 mod gate;
+mod head;
+mod latent;
+mod perceiver;
 mod refine;
 mod steady;
+mod view;
 
 pub use belief::{Belief, Decision};
 pub use condition::Condition;
 pub use depth::Depth;
 pub use gate::{Gate, Pace};
+pub use perceiver::Perceiver;
 pub use refine::{Refined, SamplerKind, Spent, Watched};
 pub use steady::Steady;
 
-use crate::bundle::{Bundle, BundleError};
-use crate::engine::{Engine, EngineError, Interface, Session};
+use crate::bundle::{Bundle, BundleError, FusionWeights};
+use crate::engine::{Engine, EngineError};
 use crate::sampler::{Broken, Cache, Taken};
 use crate::scene::Scene;
-use crate::scene::rule::{COLUMNS, PAIRS};
 use crate::wire::{Grid, Header};
+use head::Head;
 use heapless::String;
+use image::RgbImage;
+use latent::Latent;
 use refine::Refiner;
 use std::fmt::{self, Write};
 use std::time::Instant;
+use view::View;
 
 /// Which of the modes may decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,13 +46,17 @@ pub enum Mode {
     SemanticFirst,
     /// Every frame that is not wholly and surely known is refined, whatever the gate thinks.
     Hybrid,
+    /// As hybrid, but the sampler ends in the restore network's deep feature, which a head of its own reads: one step, and no map.
+    Latent,
+    /// Every frame is regenerated as a photograph, and decided on what a perceiver sees in it.
+    View,
 }
 
 /// How the receiver works. `Default` leaves everything to the bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Config {
     pub mode: Mode,
-    /// Sampler steps of a refinement; the bundle's number if `None`.
+    /// Sampler steps of a refinement, or of a photograph; the bundle's number if `None`. The mode latent has one.
     pub steps: Option<u16>,
     pub sampler: SamplerKind,
     /// Any but [`Cache::Difference`]: steps that don't ask the restore network, or its shallow part alone.
@@ -83,7 +95,7 @@ impl fmt::Display for Refusal {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conclusion {
     pub decision: Decision,
-    /// `semantic_first` or `hybrid`.
+    /// `semantic_first`, `hybrid`, `latent` or `view`.
     pub mode: &'static str,
     pub gate: Gate,
     /// Of 1000 frames on such channels, how many at most are decided worse for what wasn't generated. `None` where nothing is promised.
@@ -103,42 +115,63 @@ pub struct Conclusion {
 /// Why a refinement failed, as far as it fits.
 pub type Reason = String<200>;
 
+/// What generates, by the mode.
+#[derive(Debug)]
+enum Generates {
+    Nothing,
+    Refined(Box<Refiner>),
+    Latent(Box<Latent>),
+    View(Box<View>),
+}
+
 /// Decides frame after frame, with buffers and models laid out once.
 #[derive(Debug)]
 pub struct Receiver {
     config: Config,
     pace: Pace,
     bundle: Bundle,
-    head: Session,
-    refiner: Option<Refiner>,
+    head: Head,
+    generator: Generates,
     condition: Condition,
     belief: Belief,
 }
 
 impl Receiver {
-    /// Loads what the mode needs of the bundle, to run on `engine`.
+    /// Loads what the mode needs of the bundle, to run on `engine`, with the head that decides where none is asked for.
     ///
     /// # Errors
     /// [`BundleError`]: a missing role, a model that can't be loaded, or one whose inputs are not those of its role.
     pub fn open(bundle: &Bundle, config: Config, pace: Pace, engine: &Engine) -> Result<Self, BundleError> {
+        Self::open_with_head(bundle, None, config, pace, engine)
+    }
+
+    /// [`Receiver::open`] with the head of this name.
+    ///
+    /// # Errors
+    /// As `open`; [`BundleError::Head`] where the bundle has no such head.
+    pub fn open_with_head(
+        bundle: &Bundle,
+        head: Option<&str>,
+        config: Config,
+        pace: Pace,
+        engine: &Engine,
+    ) -> Result<Self, BundleError> {
         let grid = bundle.grid();
-        let ports = condition::ports(grid, bundle.labels().len());
-        let inputs: Vec<(&str, &[usize])> = ports.iter().map(|(name, shape)| (*name, shape.as_slice())).collect();
-        let outputs = [("free", &[1, COLUMNS][..]), ("hazard", &[1, PAIRS])];
-        let interface = Interface { inputs: &inputs, lasting: inputs.len(), timestep: None, outputs: &outputs };
-        let head = bundle.session("head", engine, &interface)?;
-        let refiner = match config.mode {
-            Mode::SemanticFirst => None,
+        let head = Head::open(bundle, head, engine)?;
+        let generator = match config.mode {
+            Mode::SemanticFirst => Generates::Nothing,
             Mode::Auto | Mode::Hybrid => {
                 let steps = config.steps.unwrap_or(bundle.steps);
-                Some(Refiner::open(bundle, config.sampler, steps, config.cache, engine)?)
+                Generates::Refined(Box::new(Refiner::open(bundle, config.sampler, steps, config.cache, engine)?))
             }
+            Mode::Latent => Generates::Latent(Box::new(Latent::open(bundle, engine)?)),
+            Mode::View => Generates::View(Box::new(View::open(bundle, config.steps, engine)?)),
         };
         Ok(Receiver {
             config,
             pace,
             head,
-            refiner,
+            generator,
             condition: Condition::new(grid, bundle.labels().len(), bundle.held),
             belief: Belief::default(),
             bundle: bundle.clone(),
@@ -165,15 +198,39 @@ impl Receiver {
         &self.bundle
     }
 
-    /// Multiply-accumulates of the head, and of one sampler step (0 without a restore network).
+    /// What the head's own tasks are called.
+    pub fn tasks(&self) -> &[std::string::String] {
+        self.head.tasks()
+    }
+
+    fn refiner(&self) -> Option<&Refiner> {
+        match &self.generator {
+            Generates::Refined(refiner) => Some(refiner),
+            _ => None,
+        }
+    }
+
+    /// Multiply-accumulates of the head, and of the least that can be generated: a sampler step, or a whole photograph and the look at it (0 where
+    /// the mode does not generate).
     pub fn macs(&self) -> (u64, u64) {
-        (self.head.macs().total(), self.refiner.as_ref().map_or(0, Refiner::macs))
+        let least = match &self.generator {
+            Generates::Nothing => 0,
+            Generates::Refined(refiner) => refiner.macs(),
+            Generates::Latent(latent) => latent.macs(),
+            Generates::View(view) => view.macs(),
+        };
+        (self.head.macs(), least)
     }
 
     /// Bytes of the models in memory and of the receiver's own buffers. What tract allocates while it runs is not counted.
     pub fn memory_bytes(&self) -> u64 {
-        let restore = self.refiner.as_ref().map_or(0, Refiner::memory_bytes);
-        self.head.memory_bytes() + self.condition.memory_bytes() + restore
+        let generator = match &self.generator {
+            Generates::Nothing => 0,
+            Generates::Refined(refiner) => refiner.memory_bytes(),
+            Generates::Latent(latent) => latent.memory_bytes(),
+            Generates::View(view) => view.memory_bytes(),
+        };
+        self.head.memory_bytes() + self.condition.memory_bytes() + generator
     }
 
     /// Runs each model on an empty scene, twice, and times the second run.
@@ -185,21 +242,23 @@ impl Receiver {
         let start = Instant::now();
         self.ask_head()?;
         let head_us = start.elapsed().as_micros() as u64;
-        let step_us = match &mut self.refiner {
-            Some(refiner) => {
-                let mut step_us = 0;
-                for _ in 0..2 {
-                    let start = Instant::now();
-                    match refiner.run(&self.condition, 1, refine::noise(0, 0), &mut |_| (), &mut |_| Ok(false)) {
-                        // A network that breaks is the refinement's matter, frame by frame.
-                        Ok(()) | Err(Broken::NotFinite { .. }) => step_us = start.elapsed().as_micros() as u64,
-                        Err(Broken::Model { error, .. } | Broken::Check(error)) => return Err(error),
-                    }
+        let mut step_us = 0;
+        for _ in 0..2 {
+            let (start, noise) = (Instant::now(), refine::noise(0, 0));
+            let ran = match &mut self.generator {
+                Generates::Nothing => break,
+                Generates::Refined(refiner) => refiner.run(&self.condition, 1, noise, &mut |_| (), &mut |_| Ok(false)),
+                Generates::Latent(latent) => {
+                    latent.run(&self.condition, noise, &mut Belief::default()).map_err(Broken::Check)
                 }
-                step_us
+                Generates::View(view) => view.run(&self.condition, &noise),
+            };
+            match ran {
+                // A network that breaks is the refinement's matter, frame by frame.
+                Ok(()) | Err(Broken::NotFinite { .. }) => step_us = start.elapsed().as_micros() as u64,
+                Err(Broken::Model { error, .. } | Broken::Check(error)) => return Err(error),
             }
-            None => 0,
-        };
+        }
         Ok(Pace { head_us, step_us })
     }
 
@@ -224,13 +283,37 @@ impl Receiver {
     /// What the head's run says.
     pub fn provisional(&mut self, scene: &Scene) -> Result<Decision, EngineError> {
         self.condition.fill(scene);
+        self.head.take_vector(scene.vector());
         self.ask_head()?;
-        Ok(self.belief.decision())
+        let [alone, ..] = self.log_odds_weights(self.is_noisy(scene));
+        Ok(self.belief.weighed(alone).decision())
+    }
+
+    /// What the head said last, before anything was weighed.
+    pub fn belief(&self) -> &Belief {
+        &self.belief
+    }
+
+    /// Whether the scene's soft values are noisy by the bundle's threshold.
+    pub fn is_noisy(&self, scene: &Scene) -> bool {
+        gate::is_noisy(soft_snr_cdb(scene), &self.bundle.gate)
+    }
+
+    /// Weight of the head's log-odds alone, then of those on the received and on the refined scene.
+    fn log_odds_weights(&self, is_noisy: bool) -> [f32; 3] {
+        let FusionWeights { unknown_permille, noise_permille, calibrated } = self.bundle.fusion;
+        let share = f32::from(if is_noisy { noise_permille } else { unknown_permille }) / 1000.0;
+        let [alone, pooled] = match calibrated {
+            Some(calibrated) if is_noisy => calibrated.noise_permille,
+            Some(calibrated) => calibrated.unknown_permille,
+            None => [1000, 1000],
+        }
+        .map(|permille| f32::from(permille) / 1000.0);
+        [alone, pooled * (1.0 - share), pooled * share]
     }
 
     fn ask_head(&mut self) -> Result<(), EngineError> {
-        let Belief { free, hazard } = &mut self.belief;
-        self.head.run(&self.condition.inputs(), &mut [free, hazard])
+        self.head.run(self.condition.inputs(), &mut self.belief)
     }
 
     /// Decides the scene that [`provisional`](Receiver::provisional) was asked about, `elapsed_us` after its arrival. The noise of a
@@ -245,9 +328,13 @@ impl Receiver {
         sequence: u32,
         elapsed_us: u64,
     ) -> Result<Conclusion, EngineError> {
-        let mut wanted = self.config.steps.unwrap_or(self.bundle.steps).max(1);
+        let mut wanted = match self.config.mode {
+            // What is generated at once, or not at all.
+            Mode::Latent | Mode::View => 1,
+            _ => self.config.steps.unwrap_or(self.bundle.steps).max(1),
+        };
         let (known_permille, mut pace) = (scene.known_permille(), self.pace);
-        let soft_snr_cdb = scene.params().payload.soft_bits().map(|_| scene.snr_cdb());
+        let soft_snr_cdb = soft_snr_cdb(scene);
         if self.config.depth == Depth::Adaptive {
             wanted = depth::budget(wanted, 1000 - known_permille, soft_snr_cdb, &self.bundle.gate);
             // Every step is looked at by the head.
@@ -279,18 +366,26 @@ impl Receiver {
             reason: Reason::new(),
             steps: 0,
             cached_steps: 0,
-            macs: self.head.macs().total(),
+            macs: self.head.macs(),
             saved_macs: 0,
         };
-        if self.refiner.is_none() || steps == 0 {
+        if steps == 0 {
             return Ok(conclusion);
         }
-        let weight = match gate::is_noisy(soft_snr_cdb, &self.bundle.gate) {
-            true => self.bundle.fusion.noise_permille,
-            false => self.bundle.fusion.unknown_permille,
+        let is_noisy = gate::is_noisy(soft_snr_cdb, &self.bundle.gate);
+        let generated = match self.config.mode {
+            Mode::SemanticFirst => return Ok(conclusion),
+            Mode::Auto | Mode::Hybrid => self.refine(provisional, is_noisy, steps, sequence, &mut conclusion),
+            Mode::Latent => self.read_deep(sequence, &mut conclusion),
+            Mode::View => self.regenerate(sequence, &mut conclusion),
         };
-        match self.refine(provisional, weight, steps, sequence, &mut conclusion) {
-            Ok(decision) => (conclusion.decision, conclusion.mode) = (decision, "hybrid"),
+        let mode = match self.config.mode {
+            Mode::Latent => "latent",
+            Mode::View => "view",
+            _ => "hybrid",
+        };
+        match generated {
+            Ok(decision) => (conclusion.decision, conclusion.mode) = (decision, mode),
             Err(Broken::Check(error)) => return Err(error),
             Err(broken) => {
                 (conclusion.gate, conclusion.risk_permille) = (Gate::Failed, None);
@@ -304,21 +399,25 @@ impl Receiver {
     fn refine(
         &mut self,
         provisional: &Decision,
-        weight: u16,
+        is_noisy: bool,
         steps: u16,
         sequence: u32,
         conclusion: &mut Conclusion,
     ) -> Result<Decision, Broken<EngineError>> {
-        let Receiver { config, head, refiner: Some(refiner), condition, belief, .. } = self else {
+        let [_, received_weight, refined_weight] = self.log_odds_weights(is_noisy);
+        let weights = [received_weight, refined_weight];
+        let FusionWeights { unknown_permille, noise_permille, .. } = self.bundle.fusion;
+        let share = f32::from(if is_noisy { noise_permille } else { unknown_permille }) / 1000.0;
+        let Receiver { config, head, generator: Generates::Refined(refiner), condition, belief, .. } = self else {
             return Ok(*provisional);
         };
         let received = *belief;
-        let head_macs = head.macs().total();
+        let head_macs = head.macs();
         let (mut decision, mut has_settled) = (*provisional, false);
         let mut decide = |posterior: &[f32]| {
             conclusion.macs += head_macs;
-            head.run(&condition.refined_inputs(posterior), &mut [&mut belief.free, &mut belief.hazard])?;
-            Ok(received.fused(belief, weight).decision())
+            head.run(condition.refined_inputs(posterior), belief)?;
+            Ok(received.fused(belief, share, weights).decision())
         };
         let mut is_enough = |posterior: &[f32]| {
             if config.depth == Depth::Adaptive {
@@ -340,6 +439,30 @@ impl Receiver {
         ran.map(|()| decision)
     }
 
+    /// Corrects the provisional decision by the restore network's deep feature, counting in `conclusion` what that takes.
+    fn read_deep(&mut self, sequence: u32, conclusion: &mut Conclusion) -> Result<Decision, Broken<EngineError>> {
+        let Receiver { config, generator: Generates::Latent(latent), condition, belief, .. } = self else {
+            return Ok(conclusion.decision);
+        };
+        (conclusion.steps, conclusion.macs) = (1, conclusion.macs + latent.macs());
+        latent.run(condition, refine::noise(config.seed, sequence), belief).map_err(Broken::Check)?;
+        match belief.free.iter().chain(&belief.hazard).all(|value| value.is_finite()) {
+            true => Ok(belief.decision()),
+            false => Err(Broken::NotFinite { step: 0 }),
+        }
+    }
+
+    /// Decides on what the perceiver sees in a regenerated photograph, counting in `conclusion` what that takes.
+    fn regenerate(&mut self, sequence: u32, conclusion: &mut Conclusion) -> Result<Decision, Broken<EngineError>> {
+        let Receiver { config, head, generator: Generates::View(view), condition, belief, .. } = self else {
+            return Ok(conclusion.decision);
+        };
+        (conclusion.steps, conclusion.macs) = (view.steps(), conclusion.macs + view.macs() + head.macs());
+        view.run(condition, &refine::noise(config.seed, sequence))?;
+        head.run(condition.refined_inputs(view.posterior()), belief).map_err(Broken::Check)?;
+        Ok(belief.decision())
+    }
+
     /// A sample of the refined scene, whatever the gate says, and no decision: as many steps as are configured. The noise is a function of the
     /// configured seed and of `sequence`. Takes nothing where the mode does not generate.
     ///
@@ -359,7 +482,7 @@ impl Receiver {
         sequence: u32,
         watch: &mut dyn FnMut(Watched<'_>),
     ) -> Result<Taken, Broken<EngineError>> {
-        let Some(refiner) = &mut self.refiner else { return Ok(Taken::default()) };
+        let Generates::Refined(refiner) = &mut self.generator else { return Ok(Taken::default()) };
         self.condition.fill(scene);
         let steps = self.config.steps.unwrap_or(self.bundle.steps).max(1);
         let noise = refine::noise(self.config.seed, sequence);
@@ -370,7 +493,7 @@ impl Receiver {
     /// What the head would be given after a [`sample`](Receiver::sample), by the names of its inputs: the scene that was received, or the refined one
     /// where there is one.
     pub fn head_inputs(&self, refined: bool) -> [(&'static str, &[f32]); 5] {
-        let inputs = match &self.refiner {
+        let inputs = match self.refiner() {
             Some(refiner) if refined => self.condition.refined_inputs(refiner.posterior()),
             _ => self.condition.inputs(),
         };
@@ -380,13 +503,34 @@ impl Receiver {
 
     /// Multiply-accumulates of a [`sample`](Receiver::sample).
     pub fn spent(&self, taken: Taken) -> Spent {
-        self.refiner.as_ref().map_or(Spent::default(), |refiner| refiner.spent(taken))
+        self.refiner().map_or(Spent::default(), |refiner| refiner.spent(taken))
     }
 
-    /// The refined scene of the last [`sample`](Receiver::sample), or [`conclude`](Receiver::conclude) whose mode was `hybrid`.
+    /// The map that the last [`sample`](Receiver::sample), or [`conclude`](Receiver::conclude) whose mode was `hybrid` or `view`, has generated: the
+    /// refined scene, or what the perceiver saw.
     pub fn refined(&self) -> Option<Refined<'_>> {
-        self.refiner.as_ref().map(Refiner::refined)
+        match &self.generator {
+            Generates::Refined(refiner) => Some(refiner.refined()),
+            Generates::View(view) => {
+                let (cells, confidence, posterior) = (view.cells(), view.confidence(), view.posterior());
+                Some(Refined { cells, confidence, posterior })
+            }
+            Generates::Nothing | Generates::Latent(_) => None,
+        }
     }
+
+    /// The photograph of the last [`conclude`](Receiver::conclude) whose mode was `view`.
+    pub fn photograph(&self) -> Option<&RgbImage> {
+        match &self.generator {
+            Generates::View(view) => Some(view.photograph()),
+            _ => None,
+        }
+    }
+}
+
+/// `None` for map payloads; the SNR, if there is one, for soft ones.
+fn soft_snr_cdb(scene: &Scene) -> Option<Option<i16>> {
+    scene.params().payload.soft_bits().map(|_| scene.snr_cdb())
 }
 
 fn reason(broken: &Broken<EngineError>, steps: u16) -> Reason {

@@ -33,9 +33,9 @@ pub enum SamplerKind {
 #[derive(Debug, Clone, Copy)]
 pub struct Refined<'a> {
     pub cells: &'a [u8],
-    /// Probability of the cell's class, 0..=255 for 0..=1. Not calibrated.
+    /// Probability of the cell's class, 0..=255 for 0..=1, as far as the bundle has it calibrated.
     pub confidence: &'a [u8],
-    /// Probability of each class in each cell, a plane a class. Not calibrated.
+    /// Probability of each class in each cell, a plane a class. Not calibrated: the head takes it.
     pub posterior: &'a [f32],
 }
 
@@ -64,6 +64,8 @@ pub(super) struct Refiner {
     posterior: Vec<f32>,
     cells: Vec<u8>,
     confidence: Vec<u8>,
+    /// Of cells that did not arrive.
+    temperature: f32,
 }
 
 /// The restore network as the sampler asks it about one scene.
@@ -136,6 +138,7 @@ impl Refiner {
             posterior: vec![0.0; classes * cells],
             cells: vec![0; cells],
             confidence: vec![0; cells],
+            temperature: bundle.restore.lost_temperature,
         })
     }
 
@@ -191,13 +194,13 @@ impl Refiner {
             is_enough,
         };
         self.exploding.run(&sigmas, step, noise, &mut asked)?;
-        let count = self.cells.len();
-        for cell in 0..count {
-            let probability = |class: usize| self.posterior[class * count + cell];
-            let best = (1..self.posterior.len() / count)
-                .fold(0, |best, class| if probability(class) > probability(best) { class } else { best });
-            self.cells[cell] = best as u8;
-            self.confidence[cell] = (probability(best) * 255.0) as u8;
+        likeliest(&self.posterior, &mut self.cells, &mut self.confidence);
+        if self.temperature != 1.0 {
+            let [_, arrived, ..] = condition.inputs();
+            for cell in (0..self.cells.len()).filter(|&cell| arrived[cell] == 0.0) {
+                let sure = tempered(&self.posterior, self.cells.len(), cell, self.cells[cell].into(), self.temperature);
+                self.confidence[cell] = (sure * 255.0) as u8;
+            }
         }
         Ok(())
     }
@@ -261,7 +264,7 @@ impl Restorer for Asked<'_> {
 }
 
 /// Per cell over planes of `count` values.
-fn softmax(logits: &[f32], count: usize, out: &mut [f32]) {
+pub(super) fn softmax(logits: &[f32], count: usize, out: &mut [f32]) {
     let classes = logits.len() / count;
     for cell in 0..count {
         let highest = (0..classes).map(|class| logits[class * count + cell]).fold(f32::MIN, f32::max);
@@ -273,6 +276,26 @@ fn softmax(logits: &[f32], count: usize, out: &mut [f32]) {
         }
         (0..classes).for_each(|class| out[class * count + cell] /= sum);
     }
+}
+
+/// The likeliest class of each cell, and its probability, 0..=255 for 0..=1, where there is room for it.
+pub(super) fn likeliest(posterior: &[f32], cells: &mut [u8], confidence: &mut [u8]) {
+    let count = cells.len();
+    for (cell, class) in cells.iter_mut().enumerate() {
+        let probability = |class: usize| posterior[class * count + cell];
+        let best = (1..posterior.len() / count)
+            .fold(0, |best, class| if probability(class) > probability(best) { class } else { best });
+        *class = best as u8;
+        if let Some(confidence) = confidence.get_mut(cell) {
+            *confidence = (probability(best) * 255.0) as u8;
+        }
+    }
+}
+
+/// Probability of `class` in `cell` if the logits behind the posterior had been divided by `temperature`.
+fn tempered(posterior: &[f32], count: usize, cell: usize, class: usize, temperature: f32) -> f32 {
+    let weight = |class: usize| libm::powf(posterior[class * count + cell], 1.0 / temperature);
+    weight(class) / (0..posterior.len() / count).map(weight).sum::<f32>()
 }
 
 /// The mean of the class bits under `posterior`.
@@ -290,6 +313,19 @@ fn expected_bits(posterior: &[f32], count: usize, bits: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_temperature_divides_logits() {
+        // Two cells, three classes.
+        let logits = [2.0, 0.0, 0.5, 1.0, -3.0, 0.0];
+        let (mut posterior, mut colder) = ([0.0; 6], [0.0; 6]);
+        softmax(&logits, 2, &mut posterior);
+        softmax(&logits.map(|logit| logit / 1.3), 2, &mut colder);
+        for (cell, class) in [(0, 0), (1, 1)] {
+            let found = tempered(&posterior, 2, cell, class, 1.3);
+            assert!((found - colder[class * 2 + cell]).abs() < 1e-6, "{found}");
+        }
+    }
 
     #[test]
     fn softmax_and_bits_by_cell() {

@@ -37,13 +37,13 @@ impl Steady {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scene::rule::COLUMNS;
+    use crate::receiver::Belief;
 
     #[test]
     fn in_between_all_stays_as_it_was() {
         let mut steady = Steady::default();
         let mut follow = |sequence, likely| {
-            let decision = Decision { free_permille: [0; COLUMNS], hazard_permille: [likely; PAIRS] };
+            let decision = Decision { hazard_permille: [likely; PAIRS], ..Belief::default().decision() };
             steady.follow(sequence, &decision).contains(0)
         };
         let called: Vec<bool> =

@@ -118,6 +118,47 @@ impl HazardCounts {
     }
 }
 
+/// How often what was said with a probability is right, in 15 bins of equal width.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Reliability {
+    /// How many, the sum of their probabilities, how many are right.
+    bins: [(u64, f64, u64); 15],
+}
+
+impl Reliability {
+    /// Counts something that was said with probability `said`, 0 to 1.
+    pub fn add(&mut self, said: f64, is_right: bool) {
+        let last = self.bins.len() - 1;
+        let bin = &mut self.bins[((said * (last + 1) as f64) as usize).min(last)];
+        *bin = (bin.0 + 1, bin.1 + said, bin.2 + u64::from(is_right));
+    }
+
+    pub fn merge(&mut self, other: &Reliability) {
+        for (bin, more) in self.bins.iter_mut().zip(&other.bins) {
+            *bin = (bin.0 + more.0, bin.1 + more.1, bin.2 + more.2);
+        }
+    }
+
+    pub fn count(&self) -> u64 {
+        self.bins.iter().map(|bin| bin.0).sum()
+    }
+
+    /// Expected calibration error (Naeini, Cooper, Hauskrecht 2015): by how much the share that is right is off the mean probability, over the bins. `None`
+    /// of nothing.
+    pub fn error(&self) -> Option<f64> {
+        let off: f64 = self.bins.iter().map(|&(_, said, right)| (said - right as f64).abs()).sum();
+        (self.count() > 0).then(|| off / self.count() as f64)
+    }
+
+    /// Of each bin with anything in it, the mean probability and the share that is right.
+    pub fn points(&self) -> impl Iterator<Item = (f64, f64)> {
+        self.bins
+            .iter()
+            .filter(|bin| bin.0 > 0)
+            .map(|&(count, said, right)| (said / count as f64, right as f64 / count as f64))
+    }
+}
+
 /// Mean absolute error of the free space over the columns, as a share of the height.
 pub fn free_error(truth_permille: &[u16; COLUMNS], said_permille: &[u16; COLUMNS]) -> f64 {
     let total: u32 = truth_permille.iter().zip(said_permille).map(|(a, b)| a.abs_diff(*b) as u32).sum();
@@ -189,6 +230,20 @@ mod tests {
         assert_eq!(counts.scored().collect::<Vec<_>>(), [1]);
         assert_eq!(counts.macro_f1(counts.scored()), Some(2.0 * 25.0 / (2.0 * 25.0 + 25.0)));
         assert_eq!(counts.agreement(), Some(1.0 - 26.0 / 2700.0));
+    }
+
+    #[test]
+    fn reliability_by_hand() {
+        let mut reliability = Reliability::default();
+        assert_eq!((reliability.error(), reliability.points().count()), (None, 0));
+        // Said with 0.9, right in three of four; said surely, right.
+        (0..4).for_each(|at| reliability.add(0.9, at > 0));
+        let mut sure = Reliability::default();
+        sure.add(1.0, true);
+        reliability.merge(&sure);
+        assert_eq!(reliability.count(), 5);
+        assert!((reliability.error().unwrap() - 0.6 / 5.0).abs() < 1e-9);
+        assert!((reliability.points().next().unwrap().1 - 0.75).abs() < 1e-9);
     }
 
     #[test]

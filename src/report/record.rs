@@ -2,9 +2,9 @@
 //!
 //! Two runs on the same bytes with the same seed give the same records, apart from the `timing` object.
 
-use crate::scene::rule::{COLUMNS, HazardSet, PAIRS};
+use crate::scene::rule::{COLUMNS, HazardSet, MAX_TASKS, PAIRS};
 use heapless::Vec;
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 /// Version of the record's fields. It grows when a field changes its meaning or goes.
 pub const SCHEMA: u16 = 1;
@@ -43,7 +43,7 @@ pub const PAIR_NAMES: [&str; PAIRS] = [
 ];
 
 /// How a frame or a gap ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Decided,
@@ -56,18 +56,47 @@ pub enum Outcome {
 }
 
 /// What was decided.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Decided {
     /// Free space in 16 columns, thousandths of the height.
     pub free_permille: [u16; COLUMNS],
-    /// Probability of each zone x type pair, in the order of [`PAIR_NAMES`]. Not calibrated.
+    /// Probability of each zone x type pair, in the order of [`PAIR_NAMES`].
     pub hazard_permille: [u16; PAIRS],
     /// The pairs that are called present.
     pub hazards: Vec<&'static str, PAIRS>,
 }
 
+/// A head's own tasks by their names, with probabilities in thousandths.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tasks<'a> {
+    entries: [(&'a str, u16); MAX_TASKS],
+    count: usize,
+}
+
+impl<'a> FromIterator<(&'a str, u16)> for Tasks<'a> {
+    /// Takes the first [`MAX_TASKS`].
+    fn from_iter<I: IntoIterator<Item = (&'a str, u16)>>(entries: I) -> Self {
+        let mut tasks = Tasks::default();
+        for (kept, entry) in tasks.entries.iter_mut().zip(entries) {
+            *kept = entry;
+            tasks.count += 1;
+        }
+        tasks
+    }
+}
+
+impl Serialize for Tasks<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.count))?;
+        for (name, permille) in &self.entries[..self.count] {
+            map.serialize_entry(name, permille)?;
+        }
+        map.end()
+    }
+}
+
 /// When things happened. Everything else in a record is a function of the bytes received and the seed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Timing {
     /// From arrival to the scene.
     pub decode_us: u64,
@@ -78,7 +107,7 @@ pub struct Timing {
 }
 
 /// One line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Record<'a> {
     pub schema: u16,
     pub stream: u16,
@@ -103,7 +132,7 @@ pub struct Record<'a> {
     pub known_permille: u16,
     /// Tiles that did not arrive, or arrived damaged.
     pub tiles_missing: u16,
-    /// `semantic_first` or `hybrid`; empty where nothing was decided.
+    /// `semantic_first`, `hybrid`, `latent` or `view`; empty where nothing was decided.
     pub mode: &'a str,
     /// What the gate found.
     pub gate: &'a str,
@@ -122,6 +151,8 @@ pub struct Record<'a> {
     pub decision: Option<Decided>,
     /// The pairs that are called present with hysteresis over the stream. `null` where nothing was decided, or late.
     pub steady: Option<Vec<&'static str, PAIRS>>,
+    /// Probability of each of the head's own tasks by its name, in thousandths. `null` where the head has none, or nothing was decided.
+    pub tasks: Option<Tasks<'a>>,
     pub timing: Timing,
 }
 
@@ -163,6 +194,7 @@ impl Record<'_> {
             provisional: None,
             decision: None,
             steady: None,
+            tasks: None,
             timing: Timing::default(),
         }
     }
@@ -179,7 +211,7 @@ impl Record<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scene::rule::{TYPE_NAMES, TYPES, ZONE_NAMES};
+    use crate::scene::rule::{MAX_TASK_NAME, TYPE_NAMES, TYPES, ZONE_NAMES};
 
     #[test]
     fn names_are_those_of_the_rule() {
@@ -192,6 +224,8 @@ mod tests {
     #[test]
     fn the_longest_record_fits() {
         let decided = || Some(Decided::new([1000; COLUMNS], [1000; PAIRS], HazardSet((1 << PAIRS) - 1)));
+        let long: std::vec::Vec<_> =
+            (0..MAX_TASKS).map(|task| std::format!("{task}{}", "x".repeat(MAX_TASK_NAME - 1))).collect();
         let record = Record {
             reason: &"x".repeat(300),
             capture_us: Some(u64::MAX),
@@ -211,6 +245,7 @@ mod tests {
             provisional: decided(),
             decision: decided(),
             steady: Some(names(HazardSet((1 << PAIRS) - 1))),
+            tasks: Some(long.iter().map(|name| (name.as_str(), 1000)).collect()),
             timing: Timing { decode_us: u64::MAX, provisional_us: u64::MAX, decision_us: u64::MAX },
             ..Record::empty(u16::MAX, u32::MAX, u32::MAX, Outcome::DecidedLate)
         };

@@ -25,10 +25,12 @@ pub use tiles::Tiles;
 
 use crate::wire::codec::Scratch;
 use crate::wire::{
-    Header, Params, Payload, TileSet, WireError, decode_map_tile, read_changes, read_map_tile, read_soft_tile, soft,
+    Header, Params, Payload, TileSet, WireError, decode_map_tile, read_changes, read_map_tile, read_soft_tile,
+    read_tokens, soft, tokens,
 };
 use alloc::vec;
 use alloc::vec::Vec;
+use tokens::Token;
 
 /// A cell that the stream has not shown yet, in [`Scene::held`].
 pub const NEVER: u8 = 255;
@@ -47,8 +49,10 @@ pub struct Scene {
     held: Vec<u8>,
     held_age: Vec<u16>,
     key_frame: Option<KeyFrame>,
-    /// Soft codes, a plane per present class; empty for map payloads.
+    /// Soft codes, a plane per present class; empty for the other payloads.
     codes: Vec<u8>,
+    /// The last feature vector for the head that the frame brought.
+    vector: Vec<f32>,
     present: Vec<u8>,
     decider: Decider,
     sequence: Option<u32>,
@@ -88,6 +92,7 @@ impl Scene {
                 known: vec![false; cells],
             }),
             codes: Vec::with_capacity(params.payload.soft_bits().map_or(0, |_| cells * params.classes as usize)),
+            vector: Vec::with_capacity(if params.payload == Payload::Tokens { tokens::MAX_VALUES } else { 0 }),
             present: Vec::with_capacity(params.classes as usize),
             decider: Decider::default(),
             sequence: None,
@@ -131,7 +136,8 @@ impl Scene {
         self.lacks_key = false;
         self.present.clear();
         self.present.extend(header.present.iter());
-        if self.params.payload != Payload::Map {
+        self.vector.clear();
+        if self.params.payload.soft_bits().is_some() {
             self.codes.clear();
             self.codes.resize(self.cells.len() * self.present.len(), 0);
         }
@@ -151,7 +157,7 @@ impl Scene {
     /// Takes in tile `index` of the frame begun with `header`.
     ///
     /// # Errors
-    /// What [`read_map_tile`] and [`read_soft_tile`] say; the tile's cells then stay unknown.
+    /// What [`read_map_tile`], [`read_soft_tile`] and [`read_tokens`] say, or one of the tokens; what the tile says then stays unknown.
     pub fn put_tile(
         &mut self,
         header: &Header,
@@ -162,8 +168,37 @@ impl Scene {
         match self.params.payload {
             Payload::Map => read_map_tile(header, index, tile, scratch, &mut self.cells)?,
             Payload::Soft4 | Payload::Soft8 => read_soft_tile(header, index, tile, &mut self.codes)?,
+            Payload::Tokens => return self.put_tokens(header, index, tile),
         }
         self.know(index);
+        Ok(())
+    }
+
+    /// Boxes and keypoints make cells known, each by the token that is surest of it, of equals by the last.
+    fn put_tokens(&mut self, header: &Header, index: usize, tile: &[u8]) -> Result<(), WireError> {
+        let told = read_tokens(header, index, tile)?;
+        told.clone().try_for_each(|token| token.map(|_| ()))?;
+        let row = self.params.grid.width as usize;
+        for token in told.flatten() {
+            let (class, sure, [x, y, width, height]) = match token {
+                Token::Box { class, confidence, x, y, width, height } => (class, confidence, [x, y, width, height]),
+                Token::Keypoint { class, confidence, x, y } => (class, confidence, [x, y, 1, 1]),
+                Token::Vector { meaning: tokens::FOR_HEAD, values } => {
+                    self.vector.clear();
+                    self.vector.extend(values.iter());
+                    continue;
+                }
+                Token::Vector { .. } => continue,
+            };
+            let [x, y, width, height] = [x, y, width, height].map(usize::from);
+            for from in (y..y + height).map(|y| y * row + x) {
+                for cell in from..from + width {
+                    if !self.known[cell] || self.confidence[cell] <= sure {
+                        (self.cells[cell], self.known[cell], self.confidence[cell]) = (class, true, sure);
+                    }
+                }
+            }
+        }
         Ok(())
     }
 
@@ -226,6 +261,7 @@ impl Scene {
         mut damaged: impl FnMut(usize, WireError),
     ) -> usize {
         let header = &frame.header;
+        let mut unread = 0;
         self.begin(header);
         if header.reference.is_some() {
             if let Err(error) = self.put_changes(header, frame.sent, frame.tiles.get(0)) {
@@ -234,6 +270,7 @@ impl Scene {
         } else {
             for (index, tile) in frame.tiles.iter().take(header.params.tiling.tiles()).enumerate() {
                 let put = tile.map_or(Ok(()), |tile| self.put_tile(header, index, tile, scratch));
+                unread += usize::from(tile.is_none() || put.is_err());
                 put.unwrap_or_else(|error| damaged(index, error));
             }
             if header.params.parity > 0 && self.missing() > 0 {
@@ -244,7 +281,10 @@ impl Scene {
                 }
             }
         }
-        let missing = self.missing();
+        let missing = match self.params.payload {
+            Payload::Tokens => unread,
+            _ => self.missing(),
+        };
         self.finish(frame.snr_cdb);
         missing
     }
@@ -282,7 +322,7 @@ impl Scene {
         &self.cells
     }
 
-    /// 0 unknown, 255 sure. For soft payloads, how far the best class leads the second.
+    /// 0 unknown, 255 sure. For soft payloads, how far the best class leads the second; for tokens, what they say.
     pub fn confidence(&self) -> &[u8] {
         &self.confidence
     }
@@ -317,7 +357,12 @@ impl Scene {
         &self.present
     }
 
-    /// Soft codes, a plane of the whole grid per present class; empty for map payloads.
+    /// The feature vector for the head that came with the frame's tokens; empty without one.
+    pub fn vector(&self) -> &[f32] {
+        &self.vector
+    }
+
+    /// Soft codes, a plane of the whole grid per present class; empty for the other payloads.
     pub fn codes(&self) -> &[u8] {
         &self.codes
     }

@@ -18,6 +18,10 @@ use crate::wire::Grid;
 use alloc::vec;
 use alloc::vec::Vec;
 
+/// Most tasks that a head may have beyond the rule's.
+pub const MAX_TASKS: usize = 8;
+/// Most bytes of such a task's name.
+pub const MAX_TASK_NAME: usize = 32;
 /// Columns of the free-space reading.
 pub const COLUMNS: usize = 16;
 /// Zones of the ego corridor.

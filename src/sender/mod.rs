@@ -4,6 +4,7 @@ mod change;
 mod edits;
 mod rate;
 mod simplify;
+mod tokens;
 
 pub use change::Delta;
 pub use rate::GivenUp;
@@ -170,6 +171,9 @@ impl Sender {
             present: ClassSet::of(&map.cells).ok_or(unknown_class)?,
         };
         header.params.validate()?;
+        if header.params.payload == Payload::Tokens && self.settings.max_bytes.is_some() {
+            return Err(WireError::Field { field: "max_bytes", reason: "is for maps and soft values, not for tokens" });
+        }
         self.buffer.resize(buffer_len(&header), 0);
         let most = self.settings.max_bytes.map(|most| most as usize);
         // What it would take with nothing given up: to be below it is what deltas are for, and frames that keep to so many bytes start from it.
@@ -277,16 +281,20 @@ impl Sender {
 
     /// Writes the tiles in `sent` of `map` as a frame into the buffer; its length.
     fn emit(&mut self, header: &Header, sent: TileSet, map: &ClassMap) -> Result<usize, WireError> {
-        if header.params.parity == 0 {
+        if header.params.parity == 0 && header.params.payload != Payload::Tokens {
             return emit_frame(header, sent, &map.cells, &mut self.scratch, &mut self.buffer);
         }
         let coded = self.coded(header, sent, map)?;
         emit_coded(header, |index| coded[index].as_deref(), &mut self.buffer)
     }
 
-    /// Where there is parity, the tiles in `sent` and those of parity as the codec and the code give them, by index.
+    /// Where there is parity, the tiles in `sent` and those of parity as the codec and the code give them, by index; of tokens, those of each tile.
     fn coded(&mut self, header: &Header, sent: TileSet, map: &ClassMap) -> Result<Vec<Option<Vec<u8>>>, WireError> {
         let Params { tiling, parity, .. } = header.params;
+        if header.params.payload == Payload::Tokens {
+            let tiles = tokens::by_tile(&tokens::of_map(map, self.labels), &header.params);
+            return Ok(tiles.into_iter().map(Some).collect());
+        }
         if parity == 0 {
             return Ok(Vec::new());
         }
@@ -418,14 +426,14 @@ fn tile_start(header: &Header) -> usize {
 /// Bytes that the length of a tile takes in a frame, its checksum not counted.
 fn length_len(payload: Payload, tile: usize) -> usize {
     match payload {
-        Payload::Map => (tile.saturating_sub(4).max(1).ilog2() / 7 + 1) as usize,
+        Payload::Map | Payload::Tokens => (tile.saturating_sub(4).max(1).ilog2() / 7 + 1) as usize,
         Payload::Soft4 | Payload::Soft8 => 0,
     }
 }
 
 fn slot(header: &Header, index: usize, start: usize, end: usize) -> Slot {
     let kind = match header.params.payload {
-        Payload::Map => SlotKind::Digital,
+        Payload::Map | Payload::Tokens => SlotKind::Digital,
         Payload::Soft4 => SlotKind::Analog { bits: CodeBits::Four, unit: soft::unit_steps(4) as f32 },
         Payload::Soft8 => SlotKind::Analog { bits: CodeBits::Eight, unit: soft::unit_steps(8) as f32 },
     };

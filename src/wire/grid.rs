@@ -62,6 +62,16 @@ pub struct Patch {
 }
 
 impl Patch {
+    /// Whether the cell in column `x`, row `y` of the grid is one of its cells.
+    pub const fn holds(&self, x: u16, y: u16) -> bool {
+        if x < self.x || y < self.y {
+            return false;
+        }
+        let (right, below) = (x - self.x, y - self.y);
+        let is_on = right.is_multiple_of(self.across) && below.is_multiple_of(self.down);
+        is_on && right / self.across < self.width && below / self.down < self.height
+    }
+
     /// A rectangle of neighbours.
     pub const fn block(x: u16, y: u16, width: u16, height: u16) -> Self {
         Patch { x, y, width, height, across: 1, down: 1 }

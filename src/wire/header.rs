@@ -318,7 +318,7 @@ fn reference(prefix: &Prefix, back: u8, params: &Params) -> Result<u32, WireErro
     let field = |reason| Err(WireError::Field { field: "reference", reason });
     match prefix.sequence.checked_sub(back as u32) {
         _ if prefix.key => field("a key frame leans on no other"),
-        _ if params.payload != Payload::Map => field("soft frames lean on no other"),
+        _ if params.payload != Payload::Map => field("only maps lean on another frame"),
         Some(sequence) if back > 0 => Ok(sequence),
         _ => field("is 1 to 255 frames back, and not before the stream's start"),
     }
@@ -401,7 +401,7 @@ pub(super) fn emit(header: &Header, form: &Form, out: &mut [u8]) -> Result<usize
             let _ = bytes.push(sent.byte(at));
         }
     }
-    if let (Form::Frame { lengths, .. }, Payload::Map) = (form, header.params.payload) {
+    if let (Form::Frame { lengths, .. }, Payload::Map | Payload::Tokens) = (form, header.params.payload) {
         for &length in lengths {
             let mut rest = length;
             while rest >= 128 {

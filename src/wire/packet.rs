@@ -2,7 +2,7 @@
 
 use super::codec::{self, Prior, Scratch};
 use super::header::{self, CRC32C, Context, Form, Header, Parsed};
-use super::{Params, Patch, Payload, TileSet, Tiling, WireError, soft};
+use super::{Params, Patch, Payload, TileSet, Tiling, WireError, soft, tokens};
 use core::ops::Range;
 use heapless::Vec;
 
@@ -78,9 +78,9 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// Bytes that check a tile of `payload`: CRC-32C behind maps, nothing behind soft values.
+/// Bytes that check a tile of `payload`: CRC-32C behind maps and tokens, nothing behind soft values.
 const fn check_len(payload: Payload) -> usize {
-    if matches!(payload, Payload::Map) { 4 } else { 0 }
+    if matches!(payload, Payload::Map | Payload::Tokens) { 4 } else { 0 }
 }
 
 impl<'a> FramePacket<'a> {
@@ -107,6 +107,9 @@ impl<'a> FramePacket<'a> {
             if sent.contains(index)
                 && let Some(&length) = lengths.next()
             {
+                if header.params.payload == Payload::Tokens && length as usize > tokens::MAX_LEN {
+                    return Err(WireError::Field { field: "tile length", reason: "is more than tokens may take" });
+                }
                 if header.params.payload == Payload::Map {
                     let patch = header.params.patch(index);
                     check_length(length, patch.map_or(largest(&header.params) + PARITY_ROOM, Patch::cells), &header)?;
@@ -202,6 +205,7 @@ pub fn buffer_len(header: &Header) -> usize {
     let patches = (0..params.tiling.tiles()).filter_map(|index| params.patch(index));
     let tiles: usize = patches
         .map(|patch| match params.payload.soft_bits() {
+            _ if params.payload == Payload::Tokens => tokens::MAX_LEN + check_len(params.payload),
             Some(bits) => soft::tile_len(patch, header.present, bits),
             None => codec::max_len(patch.cells(), header.present.len()) + check_len(params.payload),
         })
@@ -426,6 +430,16 @@ pub fn read_map_tile(
 /// [`WireError::TileChecksum`] or [`WireError::Truncated`] for a damaged tile.
 pub fn map_tile_data<'a>(header: &Header, index: usize, tile: &'a [u8]) -> Result<&'a [u8], WireError> {
     checked(header, index, tile, "tile checksum")
+}
+
+/// The tokens of tile `index`, checked one by one as they are taken.
+///
+/// # Errors
+/// [`WireError::TileChecksum`] or [`WireError::Truncated`] for a damaged tile.
+pub fn read_tokens<'a>(header: &Header, index: usize, tile: &'a [u8]) -> Result<tokens::Tokens<'a>, WireError> {
+    patch_of(header, index)?;
+    let data = checked(header, index, tile, "tile checksum")?;
+    Ok(tokens::Tokens::new(data, header.params.grid, header.present))
 }
 
 /// What [`put_check`] was put behind; `field` names it in errors.

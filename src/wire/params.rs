@@ -12,13 +12,15 @@ pub enum Payload {
     Soft4,
     /// The same in 8 bits.
     Soft8,
+    /// What stands in the scene, and feature vectors: [`tokens`](super::tokens).
+    Tokens,
 }
 
 impl Payload {
-    /// Bits of a soft score; `None` for maps.
+    /// Bits of a soft score; `None` for the others.
     pub const fn soft_bits(self) -> Option<u8> {
         match self {
-            Payload::Map => None,
+            Payload::Map | Payload::Tokens => None,
             Payload::Soft4 => Some(4),
             Payload::Soft8 => Some(8),
         }
@@ -29,6 +31,7 @@ impl Payload {
             Payload::Map => "map",
             Payload::Soft4 => "soft4",
             Payload::Soft8 => "soft8",
+            Payload::Tokens => "tokens",
         }
     }
 }
@@ -41,7 +44,8 @@ impl core::str::FromStr for Payload {
             "map" => Ok(Payload::Map),
             "soft4" => Ok(Payload::Soft4),
             "soft8" => Ok(Payload::Soft8),
-            _ => Err("a payload is map, soft4 or soft8"),
+            "tokens" => Ok(Payload::Tokens),
+            _ => Err("a payload is map, soft4, soft8 or tokens"),
         }
     }
 }
@@ -105,7 +109,7 @@ impl Params {
             return field("parity", "a frame has at most 7 tiles of parity, and 256 tiles with them");
         }
         if self.parity > 0 && self.payload != Payload::Map {
-            return field("parity", "is for maps: soft values take the channel's noise");
+            return field("parity", "is for maps");
         }
         if self.classes == 0 || self.classes > ClassSet::MAX_CLASSES {
             return field("classes", "a label set has 1 to 64 classes");
@@ -122,6 +126,7 @@ impl Params {
             Payload::Map => 0,
             Payload::Soft4 => 1,
             Payload::Soft8 => 2,
+            Payload::Tokens => 3,
         };
         let cut = match self.cut {
             Cut::Blocks => 0,
@@ -146,7 +151,11 @@ impl Params {
             0 => Payload::Map,
             1 => Payload::Soft4,
             2 => Payload::Soft8,
-            _ => return Err(WireError::Field { field: "payload", reason: "is 0 (map), 1 (soft4) or 2 (soft8)" }),
+            3 => Payload::Tokens,
+            _ => {
+                let reason = "is 0 (map), 1 (soft4), 2 (soft8) or 3 (tokens)";
+                return Err(WireError::Field { field: "payload", reason });
+            }
         };
         let params = Params {
             grid: Grid::new(u16::from_le_bytes([bytes[0], bytes[1]]), u16::from_le_bytes([bytes[2], bytes[3]])),
@@ -192,8 +201,9 @@ mod tests {
         assert_eq!(names([0, 0, 96, 0, 0x31, 0, 1, 0, 12]), "grid");
         assert_eq!(names([1, 0, 96, 0, 0x31, 0, 1, 0, 12]), "tiling");
         assert_eq!(names([0, 8, 96, 0, 0x00, 0, 1, 0, 12]), "tiling");
-        assert_eq!(names([128, 0, 96, 0, 0x31, 3, 1, 0, 12]), "payload");
+        assert_eq!(names([128, 0, 96, 0, 0x31, 4, 1, 0, 12]), "payload");
         assert_eq!(names([128, 0, 96, 0, 0x31, 0x22, 1, 0, 12]), "parity");
+        assert_eq!(names([128, 0, 96, 0, 0x31, 0x23, 1, 0, 12]), "parity");
         assert_eq!(names([128, 0, 96, 0, 0xff, 0x20, 1, 0, 12]), "parity");
         assert_eq!(names([128, 0, 96, 0, 0x31, 0, 1, 0, 65]), "classes");
     }

@@ -123,7 +123,7 @@ fn what_lasts_is_computed_once() {
     let lasting = ["cond", "mask", "held", "age", "present"];
     let model = shipped("street-float/restore.onnx");
     let stays = Stays { lasting: &lasting, timestep: Some("sigma") };
-    let mut planned = Planned::load_staying(&model, &machine, stays).unwrap();
+    let mut planned = Planned::load_staying(&model, &machine, stays, &[]).unwrap();
     let mut afresh = Planned::load(&model, &machine).unwrap();
     let mut times = vec![std::time::Duration::MAX; planned.plan().steps().len()];
     fill(&mut planned);

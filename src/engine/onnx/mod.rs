@@ -103,6 +103,8 @@ pub struct Bound {
     pub facts: HashMap<String, Fact>,
     /// Inputs that are always the same.
     pub constants: HashMap<String, Arc<Tensor>>,
+    /// The outputs that are asked for, all of which the model has, or else all of its outputs.
+    pub outputs: Vec<String>,
 }
 
 /// Name and operator of a node; of one without a name, what it gives.
@@ -137,7 +139,10 @@ impl Graph {
             inputs.push(input.name.clone());
         }
         halves.extend(graph.output.iter().filter(|output| is_half(output)).map(|output| output.name.clone()));
-        let outputs: Vec<String> = graph.output.iter().map(|output| output.name.clone()).collect();
+        let mut outputs: Vec<String> = graph.output.iter().map(|output| output.name.clone()).collect();
+        if !bound.outputs.is_empty() && bound.outputs.iter().all(|name| outputs.contains(name)) {
+            outputs.retain(|name| bound.outputs.contains(name));
+        }
         let imports =
             pb::ModelProto { ir_version: model.ir_version, opset_import: model.opset_import, ..Default::default() };
         let mut read = Graph { nodes: Vec::new(), inputs, outputs, constants, facts, halves, imports };

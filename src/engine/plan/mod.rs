@@ -125,6 +125,8 @@ pub struct Plan {
     timed: usize,
     timesteps: Option<Timesteps>,
     labels: Vec<String>,
+    /// Multiply-accumulates of the convolutions that [`Plan::run_again`] leaves out.
+    once_macs: u64,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
     arena: Arena,
@@ -146,6 +148,8 @@ impl Plan {
         let timings = timings(&steps, slots.len(), &slots_of(lasting), timestep_slot, &slots_of(changing));
         let [once, timed] =
             [Timing::Once, Timing::Timestep].map(|timing| timings.iter().filter(|&&of| of == timing).count());
+        let is_once = timings.iter().map(|&timing| timing == Timing::Once);
+        let once_macs = steps.iter().zip(is_once).filter(|(_, is_once)| *is_once).map(|(step, _)| step.macs()).sum();
         let (mut steps, mut labels): (Vec<_>, Vec<_>) = (steps.into_iter().map(Some).collect(), labels);
         let mut order: Vec<usize> = (0..steps.len()).collect();
         order.sort_by_key(|&index| timings[index]);
@@ -184,7 +188,26 @@ impl Plan {
         let scratch = vec![0; steps.iter().map(Step::scratch).max().unwrap_or(0) * machine.threads.count()];
         let timesteps = timestep.map(|input| Timesteps::new(input, left));
         let arena = Arena::new(bytes);
-        Plan { machine, slots, ranges, steps, once, timed, timesteps, labels, inputs, outputs, arena, scratch }
+        Plan {
+            machine,
+            slots,
+            ranges,
+            steps,
+            once,
+            timed,
+            timesteps,
+            labels,
+            once_macs,
+            inputs,
+            outputs,
+            arena,
+            scratch,
+        }
+    }
+
+    /// Multiply-accumulates of the convolutions that hang on lasting inputs alone: [`Plan::run_again`] needs so many fewer.
+    pub fn once_macs(&self) -> u64 {
+        self.once_macs
     }
 
     pub fn machine(&self) -> &Machine {

@@ -255,6 +255,16 @@ pub enum Step {
 }
 
 impl Step {
+    /// Multiply-accumulates, of a convolution.
+    pub(super) fn macs(&self) -> u64 {
+        let (rows, of_row) = match self {
+            Step::Conv8(conv) => (conv.rows, conv.kernel.macs_of_row()),
+            Step::Conv32(conv) => (conv.rows, conv.shape.macs_of_row()),
+            _ => return 0,
+        };
+        (rows * of_row) as u64
+    }
+
     pub fn name(&self) -> &'static str {
         match self {
             Step::Conv8(_) => "conv int8",
