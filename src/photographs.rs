@@ -2,8 +2,8 @@
 
 use crate::files;
 use crate::maps::MapError;
-use image::{ImageReader, Limits, RgbImage};
-use std::io::BufReader;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 /// Most bytes of a photograph's file.
@@ -29,24 +29,47 @@ pub fn list_beginning(dir: &Path, prefix: &str) -> Result<Vec<PathBuf>, MapError
     }
 }
 
-/// Reads a JPEG, a PNG or a WebP file, by what it holds, not by its name. Alpha is left away, grey becomes RGB.
+/// Reads a JPEG, a PNG or a WebP file, by what it holds, not by its name, and turns it upright where its camera says how it was held. Alpha is left
+/// away, grey becomes RGB.
 ///
 /// # Errors
 /// A file that is none of them, damaged, or too large.
 pub fn read(file: &Path) -> Result<RgbImage, MapError> {
     let fail = |reason: String| MapError { file: file.to_owned(), reason };
-    let opened = files::open(file, MAX_FILE).map_err(|error| fail(error.to_string()))?;
-    let reader = ImageReader::new(BufReader::new(opened)).with_guessed_format();
+    let bytes = files::read(file, MAX_FILE).map_err(|error| fail(error.to_string()))?;
+    let reader = ImageReader::new(Cursor::new(&bytes)).with_guessed_format();
     let mut reader = reader.map_err(|error| fail(error.to_string()))?;
-    if reader.format().is_none() {
-        return Err(fail("is no JPEG, PNG or WebP file".into()));
+    match reader.format() {
+        None => return Err(fail("is no JPEG, PNG or WebP file".into())),
+        Some(ImageFormat::Jpeg) if !is_whole_jpeg(&bytes) => {
+            return Err(fail("can't be decoded: the JPEG is cut off, its end marker is missing".into()));
+        }
+        Some(_) => {}
     }
+    reader.limits(limits());
+    let decoded = reader.into_decoder().and_then(|mut decoder| {
+        let orientation = decoder.orientation()?;
+        // The limits above are of what decoding takes beside the picture.
+        limits().reserve(decoder.total_bytes())?;
+        let mut image = DynamicImage::from_decoder(decoder)?;
+        image.apply_orientation(orientation);
+        Ok(image)
+    });
+    let image = decoded.map_err(|error| fail(format!("can't be decoded: {}", error.to_string().trim())))?;
+    Ok(image.into_rgb8())
+}
+
+fn limits() -> Limits {
     let mut limits = Limits::default();
     (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
     limits.max_alloc = Some(MAX_DECODED);
-    reader.limits(limits);
-    let image = reader.decode().map_err(|error| fail(format!("can't be decoded: {error}")))?;
-    Ok(image.into_rgb8())
+    limits
+}
+
+/// Whether an end marker follows the last scan, which the decoder doesn't ask: it fills up what is missing.
+fn is_whole_jpeg(bytes: &[u8]) -> bool {
+    let scan = bytes.windows(2).rposition(|pair| pair == [0xff, 0xda]);
+    scan.is_some_and(|scan| bytes[scan..].windows(2).any(|pair| pair == [0xff, 0xd9]))
 }
 
 #[cfg(test)]
@@ -68,6 +91,17 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
         assert!(read(&path).unwrap_err().reason.contains("can't be decoded"));
+        let jpeg = dir.join("c.jpg");
+        image.save_with_format(&jpeg, ImageFormat::Jpeg).unwrap();
+        assert_eq!(read(&jpeg).unwrap().dimensions(), (5, 4));
+        let bytes = std::fs::read(&jpeg).unwrap();
+        std::fs::write(&jpeg, &bytes[..bytes.len() - 4]).unwrap();
+        assert!(read(&jpeg).unwrap_err().reason.contains("cut off"));
+        // The camera was held upright: a quarter turn to the right, in an APP1 segment behind the start marker.
+        let exif: [u8; 36] =
+            *b"\xff\xe1\x00\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+        std::fs::write(&jpeg, [&bytes[..2], &exif, &bytes[2..]].concat()).unwrap();
+        assert_eq!(read(&jpeg).unwrap().dimensions(), (4, 5));
         std::fs::write(&path, b"no photograph").unwrap();
         assert!(read(&path).unwrap_err().reason.contains("is no JPEG"));
         std::fs::remove_dir_all(&dir).unwrap();

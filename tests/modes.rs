@@ -120,6 +120,27 @@ fn a_perceiver_takes_photographs_of_any_size() {
     assert!(alike > 128 * 96 * 9 / 10, "{alike}");
 }
 
+#[test]
+fn another_head_is_promised_nothing() {
+    let bundle = Bundle::open(Path::new(BUNDLE)).unwrap();
+    let engine = Engine::Plan(Machine::one_thread(Isa::best()));
+    let mut risks = Vec::new();
+    for head in [None, Some("cautious")] {
+        let mut station = Station::open_with_head(&bundle, head, Config::default(), true, &engine).unwrap();
+        let mut sender = Sender::new(Settings::default(), &CAMVID12);
+        let mut packets = Vec::new();
+        sender.send(&Street::new(3, Grid::new(128, 96)).frame(0), 0, &mut packets).unwrap();
+        for packet in packets {
+            let publish = &mut |published: Published<'_>| {
+                let Published::Record { record, .. } = published else { return };
+                risks.push((record.risk_permille, record.tasks.is_some()));
+            };
+            station.push(&packet.bytes, Reception::default(), |_| false, publish).unwrap();
+        }
+    }
+    assert_eq!(risks, [(Some(100), false), (None, true)]);
+}
+
 /// A folder of its own, gone when the test is.
 struct Folder(PathBuf);
 

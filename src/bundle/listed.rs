@@ -3,6 +3,7 @@
 use super::{BundleError, FileEntry, MANIFEST};
 use crate::files;
 use crate::scene::rule::MAX_TASK_NAME;
+use crate::wire::tokens::MAX_VALUES;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
@@ -37,9 +38,25 @@ pub(super) fn files(dir: &Path, entries: &[FileEntry<'_>]) -> Result<Vec<BundleF
         if entry.role != "head" && (!entry.name.is_empty() || entry.vector > 0 || !entry.tasks.is_empty()) {
             return Err(field(format!("{:?}: name, vector and tasks are for the role head", entry.file)));
         }
-        if let Some(task) = entry.tasks.iter().find(|task| !is_task_name(task)) {
-            let most = MAX_TASK_NAME;
-            return Err(field(format!("the task {task:?} is not 1 to {most} of a-z, 0-9, '_' and '.'")));
+        let most = MAX_TASK_NAME;
+        if let Some(task) = entry.tasks.iter().find(|task| !is_plain_name(task)) {
+            return Err(field(format!(
+                "{:?}: the task {task:?} is not 1 to {most} of a-z, 0-9, '_' and '.'",
+                entry.file
+            )));
+        }
+        if let Some((_, task)) = entry.tasks.iter().enumerate().find(|(at, task)| entry.tasks[..*at].contains(task)) {
+            return Err(field(format!("{:?}: the task {task:?} is there twice", entry.file)));
+        }
+        if !entry.name.is_empty() && !is_plain_name(entry.name) {
+            let name = entry.name;
+            return Err(field(format!(
+                "{:?}: the name {name:?} is not 1 to {most} of a-z, 0-9, '_' and '.'",
+                entry.file
+            )));
+        }
+        if usize::from(entry.vector) > MAX_VALUES {
+            return Err(field(format!("{:?}: vector is {}, {MAX_VALUES} are the most", entry.file, entry.vector)));
         }
         if entry.sha256.len() != 64 || !entry.sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(field(format!("the sha256 of {:?} is not 64 hexadecimal digits", entry.file)));
@@ -62,7 +79,7 @@ pub(super) fn files(dir: &Path, entries: &[FileEntry<'_>]) -> Result<Vec<BundleF
     Ok(files)
 }
 
-fn is_task_name(name: &str) -> bool {
+fn is_plain_name(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'.');
     (1..=MAX_TASK_NAME).contains(&name.len()) && name.bytes().all(is_plain)
 }

@@ -87,7 +87,7 @@ pub struct Options {
     /// Seed of channel and sampler
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// So many seeds, from --seed on: their frames are scored together
+    /// So many seeds, from --seed on: their frames are scored together, and intervals take them for frames like any others
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
     seeds: u8,
     /// In the place of the table, write a page with curves: utility against bytes and MACs, risk against coverage, reliability
@@ -239,6 +239,14 @@ pub fn run(options: &Options) -> Done {
             false => calibrate_gate::run(&bundle, &recordings, &cases, &wanted, &engine),
         };
     }
+    if options.tokens && options.parity > 0 {
+        return Err(Failure::usage("--parity is for maps: leave it or --tokens away"));
+    }
+    if let Some(path) = &options.report {
+        // Found out before the work, not after it.
+        let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        opened.map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
+    }
     let rows = if options.depth { depth_rows() } else { chosen(rows(&bundle)?, &options.rows)? };
     let sent = options.images.as_deref().map(|dir| perceived(&bundle, dir, files, &engine)).transpose()?;
     let drive = Drive { truths: &truths, sent: sent.as_deref().unwrap_or(&truths) };
@@ -285,6 +293,7 @@ fn evaluate_all(
         for seed in 1..u64::from(options.seeds) {
             let more = run(options.seed + seed)?;
             outcome.frames += more.frames;
+            outcome.sent += more.sent;
             outcome.samples.iter_mut().zip(more.samples).for_each(|(row, more)| row.extend(more));
         }
         let scores = if options.depth { &[][..] } else { &outcome.samples };
@@ -346,11 +355,13 @@ fn report(
     }
     let about = About { maps: options.maps.display().to_string(), frames: truths.len(), seeds: options.seeds.into() };
     eval_report::write(path, &about, &evidence)?;
-    print(&format!("{}: {} bundles, {} channels\n", path.display(), evidence.len(), cases.len()))
+    let bundles: Vec<&str> = evidence.iter().map(|one| one.bundle.as_str()).collect();
+    print(&format!("{}: {}, channels: {}\n", path.display(), bundles.join(" and "), cases.len()))
 }
 
 /// Those of `all` that were asked for.
 fn chosen(all: Vec<Row>, names: &[String]) -> Result<Vec<Row>, Failure> {
+    let names: Vec<String> = names.iter().map(|name| name.trim().to_owned()).collect();
     if let Some(name) = names.iter().find(|name| !all.iter().any(|row| row.name() == **name)) {
         let has: Vec<_> = all.iter().map(|row| row.name()).collect();
         return Err(Failure::usage(format!(
@@ -403,7 +414,7 @@ fn text_table(truths: &[ClassMap], rows: &[Row], outcomes: &[(Outcome, Vec<Score
             outcome.case.payload.name(),
             outcome.case.channel,
             outcome.frames,
-            truths.len(),
+            outcome.sent,
             outcome.mean_bytes
         );
         text += &format!(

@@ -108,7 +108,7 @@ fn page(about: &About, evidence: &[Evidence]) -> Result<String, Box<dyn std::err
             risks.push(Line { colour: 7 + bin, points: points.collect() });
         }
         html += &figure(
-            "Risk against coverage, by bins of the gate",
+            "Risk against coverage, by bins of the gate: few unknown cells blue, many orange, soft payloads red",
             "frames that are not generated, %",
             "decided worse for it, %",
             &risks,
@@ -286,13 +286,14 @@ fn gate_words(gate: Option<&CalibratedGate>, trials: &[GateTrial]) -> String {
                 let worse = of_bin.iter().filter(skips).filter(|trial| trial.worse).count();
                 let skipped = of_bin.iter().filter(|trial| !trial.refines || skips(trial)).count();
                 words.push(format!(
-                    "{channel:?} {from} to {below}: {:.1} % decided worse, {:.1} % not generated",
+                    "{channel:?} {from} to {below}: of {} frames {:.1} % decided worse, {:.1} % not generated",
+                    of_bin.len(),
                     100.0 * worse as f64 / of_bin.len() as f64,
                     100.0 * skipped as f64 / of_bin.len() as f64
                 ));
             }
             html += &escaped(&words.join("; "));
-            html += ". The chart's lines have the colours of semantic_first, hybrid 1 and hybrid 2: few, many unknown cells, soft payloads.";
+            html += ".";
         }
     }
     html + "</p>"

@@ -41,7 +41,7 @@ pub struct Options {
     #[arg(long, value_name = "BUNDLE", default_value = "street")]
     bundle: PathBuf,
     /// The bundle's head of this name, in the place of the one that decides where none is asked for: for other tasks, or other tastes
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     head: Option<String>,
     /// Which of the modes may decide
     #[arg(long, value_enum, default_value_t = ModeName::Auto)]
@@ -133,6 +133,7 @@ pub fn run(options: &Options) -> Done {
             .and_then(|_| signal_hook::flag::register(signal, interrupt.clone()))
             .map_err(|error| Failure::failed(format!("signal handler: {error}")))?;
     }
+    check(options)?;
     let bundle = bundles::open(&options.bundle)?;
     let config = Config {
         mode: options.mode.into(),
@@ -225,6 +226,27 @@ pub fn run(options: &Options) -> Done {
         (_, 0, 1..) => refused("none of its frames could be decided with this bundle: the records say why"),
         _ => Ok(()),
     }
+}
+
+/// Refuses what the mode has no use for.
+fn check(options: &Options) -> Done {
+    if options.head.is_some() && matches!(options.mode, ModeName::Latent) {
+        return Err(Failure::usage("--mode latent has a head of its own: leave --head away"));
+    }
+    let refined = options.cache.is_some()
+        || matches!(options.sampler, SamplerName::Ddim)
+        || matches!(options.depth, DepthName::Adaptive);
+    let (has_steps, name) = match options.mode {
+        ModeName::Auto | ModeName::Hybrid => return Ok(()),
+        ModeName::SemanticFirst => (options.steps.is_some(), "semantic-first"),
+        ModeName::Latent => (options.steps.is_some_and(|steps| steps != 1), "latent"),
+        ModeName::View => (false, "view"),
+    };
+    if !refined && !has_steps {
+        return Ok(());
+    }
+    let away = if has_steps { "--steps, --sampler, --cache and --depth" } else { "--sampler, --cache and --depth" };
+    Err(Failure::usage(format!("--mode {name} refines nothing: leave {away} away")))
 }
 
 /// The cache that was asked for, with the bundle's threshold where none is given.

@@ -44,6 +44,8 @@ missing, the cells that lean on it are unknown. Over UDP the receiver asks for a
 At equal bytes, one or two tiles of parity decide best while up to a fifth of the tiles are lost, phases beyond that (docs/evidence.md).
 Without --max-bytes, phases take about twice the bytes of blocks.
 
+Tokens are boxes and the free way: for senders that have no map. Of a map they take more bytes than the map does, and lose what stands behind something else.
+
 A soft frame is large: over UDP it needs --packet tile --tiles 16x16 --payload soft4, and few classes.
 
 Examples:
@@ -60,9 +62,9 @@ pub struct Options {
     /// Folder of photographs (JPEG, PNG, WebP): the maps are what the bundle's perceiver sees in them
     #[arg(long, value_name = "DIR", conflicts_with = "maps")]
     images: Option<PathBuf>,
-    /// With --images, the bundle that has the perceiver: a folder, or a name
-    #[arg(long, value_name = "BUNDLE", default_value = "street", requires = "images")]
-    bundle: PathBuf,
+    /// With --images, the bundle that has the perceiver: a folder, or a name; street if not given
+    #[arg(long, value_name = "BUNDLE", requires = "images")]
+    bundle: Option<PathBuf>,
     /// With --images, write the maps here too, as index PNGs of the grid
     #[arg(long, value_name = "DIR", requires = "images")]
     save_maps: Option<PathBuf>,
@@ -146,6 +148,9 @@ pub fn run(options: &Options) -> Done {
     }
     if options.delta.is_some() && (options.payload != Payload::Map || matches!(options.packet, Packet::Tile)) {
         return Err(Failure::usage("--delta is for maps in whole frames: give --payload map and --packet frame"));
+    }
+    if options.images.is_none() && (options.save_maps.is_some() || options.bundle.is_some()) {
+        return Err(Failure::usage("--save-maps and --bundle are for --images: leave them away"));
     }
     if options.max_bytes.is_some() && options.payload == Payload::Tokens {
         return Err(Failure::usage("--max-bytes is for maps and soft values: tokens take what they take"));
@@ -261,7 +266,7 @@ struct Camera {
 
 impl Camera {
     fn open(options: &Options) -> Result<Self, Failure> {
-        let bundle = bundles::open(&options.bundle)?;
+        let bundle = bundles::open(options.bundle.as_deref().unwrap_or(Path::new("street")))?;
         if bundle.labels() != options.labels {
             return Err(Failure::usage(format!(
                 "bundle {0} perceives classes of {1}: give --labels {1}",
@@ -269,7 +274,11 @@ impl Camera {
                 bundle.labels().name
             )));
         }
-        if let Some(dir) = &options.save_maps {
+        if let (Some(dir), Some(images)) = (&options.save_maps, &options.images) {
+            let place = |dir: &Path| dir.canonicalize().ok();
+            if place(dir).is_some_and(|dir| Some(dir) == place(images)) {
+                return Err(Failure::usage("--save-maps is the folder of the photographs: give another"));
+            }
             std::fs::create_dir_all(dir).map_err(|error| Failure::failed(format!("{}: {error}", dir.display())))?;
         }
         Ok(Camera { perceiver: Perceiver::open(&bundle, &options.engine.open()?)? })

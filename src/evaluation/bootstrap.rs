@@ -104,11 +104,15 @@ fn flips(samples: &[Sample]) -> Option<[f64; 2]> {
     let called: Vec<u32> =
         samples.iter().map(|sample| sample.head.map(|head| head.hazards.0)).collect::<Option<_>>()?;
     let truths: Vec<u32> = samples.iter().map(|sample| sample.truth.0).collect();
+    // From the end of one stream to the beginning of the next nothing changes.
+    let follows = || samples[1..].iter().map(|sample| !sample.begins);
+    let count = samples.get(1..).map_or(0, |_| follows().filter(|follows| *follows).count());
     let mean = |sets: &[u32]| {
-        let flips: u32 = sets.windows(2).map(|pair| (pair[0] ^ pair[1]).count_ones()).sum();
-        flips as f64 / (sets.len() - 1) as f64
+        let pairs = sets.windows(2).zip(follows()).filter(|(_, follows)| *follows);
+        let flips: u32 = pairs.map(|(pair, _)| (pair[0] ^ pair[1]).count_ones()).sum();
+        flips as f64 / count as f64
     };
-    (samples.len() > 1).then(|| [mean(&called), mean(&truths)])
+    (count > 0).then(|| [mean(&called), mean(&truths)])
 }
 
 /// Hazard macro-F1 through the head of `ours` minus that of `theirs`, on the same frames. `None` when either has none.

@@ -64,6 +64,8 @@ impl SnrError {
 /// One row on one frame.
 #[derive(Debug, Clone)]
 pub struct Sample {
+    /// The first frame that arrived of its stream.
+    pub begins: bool,
     pub all_cells: Confusion,
     pub lost_cells: Confusion,
     /// Of the probabilities of lost cells' classes, and of all cells of soft payloads, where the row has some. Cells whose truth is unlabelled are left out.
@@ -90,6 +92,8 @@ pub struct Verdict {
 #[derive(Debug, Clone)]
 pub struct Outcome {
     pub case: Case,
+    /// Frames that were sent, and those that arrived.
+    pub sent: usize,
     pub frames: usize,
     /// Bytes of the whole capture over its frames.
     pub mean_bytes: f64,
@@ -184,13 +188,14 @@ pub fn evaluate(
         let truth = &drive.truths[sequence as usize];
         let judged = judges.judge(rows, scene, truth, sequence)?;
         for (row, judged) in samples.iter_mut().zip(judged) {
-            row.extend(judged.map(|judged| sample(&judges.rule, scene, truth, judged)));
+            let begins = row.is_empty();
+            row.extend(judged.map(|judged| Sample { begins, ..sample(&judges.rule, scene, truth, judged) }));
         }
         tick();
         Ok(())
     })?;
     let Arrived { frames, mean_bytes, snr_error } = arrived;
-    Ok(Outcome { case: case.clone(), frames, mean_bytes, snr_error, samples })
+    Ok(Outcome { case: case.clone(), sent: drive.sent.len(), frames, mean_bytes, snr_error, samples })
 }
 
 /// What arrived of the maps that were sent.
@@ -294,6 +299,7 @@ fn sample(rule: &Rule, scene: &Scene, truth: &ClassMap, judged: Judged) -> Sampl
         }
     }
     Sample {
+        begins: false,
         all_cells,
         lost_cells,
         reliability,

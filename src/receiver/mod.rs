@@ -26,7 +26,7 @@ use crate::bundle::{Bundle, BundleError, FusionWeights};
 use crate::engine::{Engine, EngineError};
 use crate::sampler::{Broken, Cache, Taken};
 use crate::scene::Scene;
-use crate::wire::{Grid, Header};
+use crate::wire::{Grid, Header, Payload};
 use head::Head;
 use heapless::String;
 use image::RgbImage;
@@ -157,6 +157,11 @@ impl Receiver {
         engine: &Engine,
     ) -> Result<Self, BundleError> {
         let grid = bundle.grid();
+        let mut own = bundle.clone();
+        if head.is_some() {
+            // What is calibrated is so for the other head.
+            (own.calibrated_gate, own.fusion.calibrated) = (None, None);
+        }
         let head = Head::open(bundle, head, engine)?;
         let generator = match config.mode {
             Mode::SemanticFirst => Generates::Nothing,
@@ -174,7 +179,7 @@ impl Receiver {
             generator,
             condition: Condition::new(grid, bundle.labels().len(), bundle.held),
             belief: Belief::default(),
-            bundle: bundle.clone(),
+            bundle: own,
         })
     }
 
@@ -285,7 +290,7 @@ impl Receiver {
         self.condition.fill(scene);
         self.head.take_vector(scene.vector());
         self.ask_head()?;
-        let [alone, ..] = self.log_odds_weights(self.is_noisy(scene));
+        let [alone, ..] = self.log_odds_weights(scene);
         Ok(self.belief.weighed(alone).decision())
     }
 
@@ -300,8 +305,11 @@ impl Receiver {
     }
 
     /// Weight of the head's log-odds alone, then of those on the received and on the refined scene.
-    fn log_odds_weights(&self, is_noisy: bool) -> [f32; 3] {
+    fn log_odds_weights(&self, scene: &Scene) -> [f32; 3] {
+        let is_noisy = self.is_noisy(scene);
         let FusionWeights { unknown_permille, noise_permille, calibrated } = self.bundle.fusion;
+        // Nothing was calibrated on tokens.
+        let calibrated = calibrated.filter(|_| scene.params().payload != Payload::Tokens);
         let share = f32::from(if is_noisy { noise_permille } else { unknown_permille }) / 1000.0;
         let [alone, pooled] = match calibrated {
             Some(calibrated) if is_noisy => calibrated.noise_permille,
@@ -343,7 +351,7 @@ impl Receiver {
         let gate::Choice { gate, steps, risk_permille } = gate::choose(&gate::Question {
             mode: self.config.mode,
             thresholds: self.bundle.gate,
-            calibrated: self.bundle.calibrated_gate.as_ref(),
+            calibrated: self.bundle.calibrated_gate.as_ref().filter(|_| scene.params().payload != Payload::Tokens),
             known_permille,
             soft_snr_cdb,
             confidence_permille: provisional.confidence_permille(),
@@ -372,10 +380,9 @@ impl Receiver {
         if steps == 0 {
             return Ok(conclusion);
         }
-        let is_noisy = gate::is_noisy(soft_snr_cdb, &self.bundle.gate);
         let generated = match self.config.mode {
             Mode::SemanticFirst => return Ok(conclusion),
-            Mode::Auto | Mode::Hybrid => self.refine(provisional, is_noisy, steps, sequence, &mut conclusion),
+            Mode::Auto | Mode::Hybrid => self.refine(scene, provisional, steps, sequence, &mut conclusion),
             Mode::Latent => self.read_deep(sequence, &mut conclusion),
             Mode::View => self.regenerate(sequence, &mut conclusion),
         };
@@ -398,16 +405,16 @@ impl Receiver {
     /// Refines the scene in the condition and decides on both, counting in `conclusion` what that takes.
     fn refine(
         &mut self,
+        scene: &Scene,
         provisional: &Decision,
-        is_noisy: bool,
         steps: u16,
         sequence: u32,
         conclusion: &mut Conclusion,
     ) -> Result<Decision, Broken<EngineError>> {
-        let [_, received_weight, refined_weight] = self.log_odds_weights(is_noisy);
+        let [_, received_weight, refined_weight] = self.log_odds_weights(scene);
         let weights = [received_weight, refined_weight];
         let FusionWeights { unknown_permille, noise_permille, .. } = self.bundle.fusion;
-        let share = f32::from(if is_noisy { noise_permille } else { unknown_permille }) / 1000.0;
+        let share = f32::from(if self.is_noisy(scene) { noise_permille } else { unknown_permille }) / 1000.0;
         let Receiver { config, head, generator: Generates::Refined(refiner), condition, belief, .. } = self else {
             return Ok(*provisional);
         };

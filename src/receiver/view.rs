@@ -3,7 +3,7 @@
 use super::condition::{self, Condition};
 use super::perceiver::Perceiver;
 use super::refine::likeliest;
-use crate::bundle::{Bundle, BundleError};
+use crate::bundle::{Bundle, BundleError, Layout};
 use crate::engine::{Arrays, Engine, EngineError};
 use crate::generate::{GenerateError, Generator, Given, Settings};
 use crate::noise::Noise;
@@ -33,6 +33,9 @@ impl View {
             return Err(field("photographs are generated on plans alone: leave --engine tract away".into()));
         };
         let view = bundle.view()?;
+        if view.contract.layout != Layout::Nchw {
+            return Err(field("layout: a photograph is NCHW".into()));
+        }
         let ports = condition::ports(bundle.grid(), bundle.labels().len());
         let (mut arrays, mut takes) = (Arrays::default(), Vec::new());
         for (place, (name, shape)) in ports.iter().enumerate() {
