@@ -196,5 +196,9 @@ fn heads_that_are_not_there_and_tasks_without_names_are_refused() {
     drop(named);
     let named = Named::new("names", r#"["Left!", "right"]"#);
     let error = Bundle::open(&named.0).unwrap_err().to_string();
-    assert!(error.contains("files: the task \"Left!\""), "{error}");
+    assert!(error.contains("files: \"told.onnx\": the task \"Left!\""), "{error}");
+    drop(named);
+    let named = Named::new("twice", r#"["left", "left"]"#);
+    let error = Bundle::open(&named.0).unwrap_err().to_string();
+    assert!(error.contains("the task \"left\" is there twice"), "{error}");
 }

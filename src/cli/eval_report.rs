@@ -113,7 +113,12 @@ fn page(about: &About, evidence: &[Evidence]) -> Result<String, Box<dyn std::err
             "decided worse for it, %",
             &risks,
         )?;
-        html += &figure("Reliability on lost cells", "probability, %", "right, %", &reliability(rows, outcomes))?;
+        html += &figure(
+            "Reliability on lost cells of hybrid 1, a line a channel; the straight one would be perfect",
+            "probability, %",
+            "right, %",
+            &reliability(rows, outcomes),
+        )?;
         html += "</div>";
         html += &gate_words(gate.as_ref(), trials);
         html += &calibration_words(rows, outcomes);
