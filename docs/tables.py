@@ -8,6 +8,7 @@
     python docs/tables.py cut --maps DIR --only 0001TP                               # blocks, phases and parity at equal bytes
     python docs/tables.py gate --maps DIR --only 0001TP                              # what the gate spares, and what that costs
     python docs/tables.py modes --maps DIR --only 0001TP                             # the modes beside each other, in int8 and in float
+    python docs/tables.py held --maps DIR                                            # the held scene beside the networks
     python docs/tables.py tokens --maps DIR --only 0001TP                            # boxes in the place of maps
 """
 import argparse
@@ -208,6 +209,15 @@ def modes(args):
         print(f"latent takes {ratio:.3f} of view's MACs; F1 {utility[0]:.1f} and {utility[1]:.1f}: {met(ratio <= 0.1 and utility[0] >= utility[1])}")
 
 
+def held(args):
+    channels = ["tile-loss=0.3", "tile-loss=0.5", "tile-loss=0.7", "tile-loss=0.5,burst=4"]
+    rows = ["nearest-fill", "hold", "hold-nearest", "hybrid 1"]
+    print(f"{'channel':<24}{'mIoU of lost cells: ':<20}" + "".join(f"{row:>14}" for row in rows) + f"{'F1: hold, rule':>18}{'semantic_first':>16}{'hybrid 1':>12}")
+    for case in evaluated(args, *asked(channels), "--rows", ",".join(rows))["cases"]:
+        of = lambda row, metric: percent(case, row, metric)
+        print(f"{case['channel']:<44}" + "".join(f"{of(row, 'miou_lost'):>14.1f}" for row in rows) + f"{of('hold', 'f1_rule'):>18.1f}{of('semantic_first', 'f1_head'):>16.1f}{of('hybrid 1', 'f1_head'):>12.1f}")
+
+
 def tokens(args):
     channels = ["none", "tile-loss=0.1", "tile-loss=0.3", "tile-loss=0.5"]
     print(f"{'channel':<16}{'sent':<10}{'bytes':>8}{'F1 rule':>10}{'free err':>10}{'F1 semantic_first':>20}{'free err':>10}{'F1 hybrid 1':>14}")
@@ -222,13 +232,13 @@ def tokens(args):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("table", choices=["bars", "snr", "samplers", "rate", "delta", "cut", "gate", "modes", "tokens"])
+    p.add_argument("table", choices=["bars", "snr", "samplers", "rate", "delta", "cut", "gate", "modes", "tokens", "held"])
     p.add_argument("--maps", required=True)
     p.add_argument("--only", default="")
     p.add_argument("--bundle", default="models/street")
     p.add_argument("--doubts", help="of the table gate: thresholds of its bins, in the place of the bundle's")
     args = p.parse_args()
-    {"bars": bars, "snr": snr, "samplers": samplers, "rate": rate, "delta": delta, "cut": cut, "gate": gate, "modes": modes, "tokens": tokens}[args.table](args)
+    {"bars": bars, "snr": snr, "samplers": samplers, "rate": rate, "delta": delta, "cut": cut, "gate": gate, "modes": modes, "tokens": tokens, "held": held}[args.table](args)
 
 
 if __name__ == "__main__":
