@@ -184,4 +184,6 @@ fn photographs_become_frames_and_damaged_ones_are_named() {
     let (code, text) = semrx(&send);
     assert_eq!(code, Some(3), "{text}");
     assert!(text.contains("c.jpg") && text.contains("is no JPEG"), "{text}");
+    // The older capture is as it was.
+    assert_eq!(std::fs::read(&capture).unwrap(), std::fs::read(&again).unwrap());
 }

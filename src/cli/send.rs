@@ -2,7 +2,7 @@
 
 use super::engine::EngineOptions;
 use super::exit::Failure;
-use super::output::tell;
+use super::output::{progress, tell};
 use super::{Done, bundles};
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
@@ -167,8 +167,13 @@ pub fn run(options: &Options) -> Done {
     params
         .validate()
         .map_err(|error| Failure::usage(format!("--grid {} with --tiles {}: {error}", options.grid, options.tiles)))?;
-    let (files, mut camera) = match (&options.images, &options.maps) {
-        (Some(dir), _) => (photographs::list_beginning(dir, &options.only)?, Some(Camera::open(options)?)),
+    let (files, mut perceived) = match (&options.images, &options.maps) {
+        (Some(dir), _) => {
+            let files = photographs::list_beginning(dir, &options.only)?;
+            // All of them before the first is sent: one that can't be read leaves an older capture alone.
+            let maps = Camera::open(options)?.see_all(&files, options)?;
+            (files, Some(maps.into_iter()))
+        }
         (None, Some(dir)) => (maps::list_beginning(dir, &options.only)?, None),
         (None, None) => return Err(Failure::usage("give --maps or --images")),
     };
@@ -195,11 +200,11 @@ pub fn run(options: &Options) -> Done {
     let period = Duration::from_secs_f64(1.0 / options.fps);
     let (start, mut packets) = (Instant::now(), 0u64);
     let mut frames: Vec<Sent> = Vec::new();
-    let progress = ProgressBar::new(files.len() as u64);
+    let bar = ProgressBar::new(files.len() as u64);
     let mut arrived = Vec::new();
     for (index, file) in files.iter().enumerate() {
-        let map = match &mut camera {
-            Some(camera) => camera.see(file, options)?,
+        let map = match &mut perceived {
+            Some(maps) => maps.next().ok_or_else(|| Failure::failed("a photograph is missing"))?,
             None => maps::read(file, options.labels)?.resampled(options.grid),
         };
         if live {
@@ -229,12 +234,12 @@ pub fn run(options: &Options) -> Done {
             sink.send(&packet)?;
             packets += 1;
         }
-        progress.inc(1);
+        bar.inc(1);
     }
     if let Some(mut sink) = sink {
         sink.finish()?;
     }
-    progress.finish_and_clear();
+    bar.finish_and_clear();
     let bytes: usize = frames.iter().map(|sent| sent.bytes).sum();
     let (count, mean) = (frames.len(), bytes as f64 / frames.len() as f64);
     let lost = options.max_bytes.map(|_| Lost::of(&frames, options.tiles.tiles(), options.grid.cells()));
@@ -282,6 +287,18 @@ impl Camera {
             std::fs::create_dir_all(dir).map_err(|error| Failure::failed(format!("{}: {error}", dir.display())))?;
         }
         Ok(Camera { perceiver: Perceiver::open(&bundle, &options.engine.open()?)? })
+    }
+
+    /// The maps of photographs.
+    fn see_all(&mut self, files: &[PathBuf], options: &Options) -> Result<Vec<ClassMap>, Failure> {
+        let progress = progress(files.len(), "photographs");
+        let see = |file: &PathBuf| {
+            progress.inc(1);
+            self.see(file, options)
+        };
+        let maps = files.iter().map(see).collect();
+        progress.finish_and_clear();
+        maps
     }
 
     /// The map of a photograph, on the grid that is sent.
