@@ -7,12 +7,12 @@ The transmitter sees a photograph. Either it sends the picture, as WebP of 256x1
 perceiver, the same rule; truth is the rule on the label map. A picture of several packets of 1 200 bytes is lost if one of them is; a map loses tiles, and the receiver fills in.
 """
 import argparse
-import json
 import os
-import subprocess
 import tempfile
 
 from PIL import Image
+
+from tables import asked, evaluated, percent
 
 QUALITIES = [0, 5, 10, 20, 40, 60, 80]
 SIZE = (256, 192)
@@ -20,10 +20,8 @@ PACKET = 1200
 LOSSES = [0.1, 0.3]
 
 
-def evaluated(args, images, *more):
-    run = ["semrx", "eval", "--bundle", args.bundle, "--maps", args.labels, "--only", args.only, "--images", images, "--rows", "layout-only,gate 1", "--json", *more]
-    cases = json.loads(subprocess.run(run, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)["cases"]
-    return [(case["mean_bytes"], {row["row"]: row for row in case["rows"]}) for case in cases]
+def seen(args, images, *more):
+    return evaluated(args, "--images", images, "--rows", "layout-only,gate 1", *more)["cases"]
 
 
 def pictures(args):
@@ -31,14 +29,16 @@ def pictures(args):
     return {os.path.splitext(n)[0]: Image.open(os.path.join(args.images, n)).convert("RGB").resize(SIZE, Image.Resampling.BILINEAR) for n in names}
 
 
-def line(what, size, f1, free, *delivered):
-    print(f"{what:<28}{size:>8.0f}{100 * f1:>10.1f}{100 * free:>10.1f}" + "".join(f"{share:>18}" for share in delivered))
+def line(what, size, clean, *delivered):
+    """`clean`: the case of a channel that loses nothing."""
+    f1, free = (percent(clean, "layout-only", metric) for metric in ("f1_rule", "free_error_rule"))
+    print(f"{what:<28}{size:>8.0f}{f1:>10.1f}{free:>10.1f}" + "".join(f"{share:>18}" for share in delivered))
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--images", required=True)
-    p.add_argument("--labels", required=True)
+    p.add_argument("--labels", dest="maps", metavar="LABELS", required=True)
     p.add_argument("--only", default="")
     p.add_argument("--bundle", default="models/street")
     args = p.parse_args()
@@ -51,15 +51,12 @@ def main():
                 file = os.path.join(folder, name + ".webp")
                 picture.save(file, "WEBP", quality=quality, method=6)
                 sizes.append(os.path.getsize(file))
-            [(_, rows)] = evaluated(args, folder, "--channel", "none")
-        row = rows["layout-only"]
+            [clean] = seen(args, folder, "--channel", "none")
         whole = [sum((1 - loss) ** -(-size // PACKET) for size in sizes) / len(sizes) for loss in LOSSES]
-        line(f"WebP, quality {quality}", sum(sizes) / len(sizes), row["f1_rule"]["value"], row["free_error_rule"]["value"], *(f"{100 * share:.0f} % whole" for share in whole))
+        line(f"WebP, quality {quality}", sum(sizes) / len(sizes), clean, *(f"{100 * share:.0f} % whole" for share in whole))
     for name, more in (("map", []), ("map, 250 bytes at most", ["--max-bytes", "250"]), ("map, 150 bytes at most", ["--max-bytes", "150"])):
-        channels = [word for channel in ["none", *(f"tile-loss={loss}" for loss in LOSSES)] for word in ("--channel", channel)]
-        [(size, clean), *lossy] = evaluated(args, args.images, *more, *channels)
-        row = clean["layout-only"]
-        line(name, size, row["f1_rule"]["value"], row["free_error_rule"]["value"], *(f"F1 {100 * rows['gate 1']['f1_head']['value']:.1f}" for _, rows in lossy))
+        [clean, *lossy] = seen(args, args.images, *more, *asked(["none", *(f"tile-loss={loss}" for loss in LOSSES)]))
+        line(name, clean["mean_bytes"], clean, *(f"F1 {percent(case, 'gate 1', 'f1_head'):.1f}" for case in lossy))
 
 
 if __name__ == "__main__":

@@ -207,6 +207,23 @@ def mislabelled(cls, rng):
     return out
 
 
+def arrived(sent, truth, channel, held, rng, filled=True):
+    """What a receiver has of a frame whose map `sent` crosses `channel`, where `truth` is: dict of arrays. `filled` says how the held scene is told."""
+    present = np.bincount(sent.ravel(), minlength=NCLASS) > 0
+    received = channel.received()
+    scores = soft_scores(sent, present, channel.soft, channel.four_bit, rng) if channel.soft else one_hot(sent)
+    cls, freshness = held.filled(as_received(scores, channel.soft) if channel.soft else sent, received) if filled else held.bare()
+    return {
+        "truth": truth,
+        "received": received,
+        "scores": scores,
+        "sigma": np.float32(channel.soft),
+        "held": cls,
+        "freshness": freshness,
+        "present": present,
+    }
+
+
 class Sampler:
     """Draws training samples. `parts` is a list of (share of the samples, sequences); `filled` says how the held scene is told."""
 
@@ -245,28 +262,13 @@ class Sampler:
         held.step()
         truth = resample(seq[t], *window, flip)
         sent = mislabelled(truth, rng) if rng.random() < 0.1 else truth
-        present = np.bincount(sent.ravel(), minlength=NCLASS) > 0
-        received = channel.received()
-        told = channel.soft
+        sample = arrived(sent, truth, channel, held, rng, self.filled)
         if channel.soft:
-            scores = soft_scores(sent, present, channel.soft, channel.four_bit, rng)
             # The radio's own measurement of the SNR is off, or an estimate stands in for it.
-            told *= 10 ** (rng.normal(0, 1.5 if rng.random() < 0.15 else 0.3) / 20)
-        else:
-            scores = one_hot(sent)
-            if not received.any() or rng.random() < 0.03:
-                present = np.ones(NCLASS, bool)  # nothing said which classes there are
-        shown = as_received(scores, channel.soft) if channel.soft else sent
-        cls, freshness = held.filled(shown, received) if self.filled else held.bare()
-        return {
-            "truth": truth,
-            "received": received,
-            "scores": scores,
-            "sigma": np.float32(told),
-            "held": cls,
-            "freshness": freshness,
-            "present": present,
-        }
+            sample["sigma"] = np.float32(channel.soft * 10 ** (rng.normal(0, 1.5 if rng.random() < 0.15 else 0.3) / 20))
+        elif not sample["received"].any() or rng.random() < 0.03:
+            sample["present"] = np.ones(NCLASS, bool)  # nothing said which classes there are
+        return sample
 
 
 def one_hot(cls):

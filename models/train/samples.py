@@ -14,7 +14,7 @@ import torch
 from data import Channel, frames, inputs, resample
 from nets import SIGMA_MAX
 from train_perceive import as_input, photograph
-from train_regenerate import GIVEN, TIMES, arrived, picture
+from train_regenerate import GIVEN, TIMES, picture, stream
 
 LEVELS = (1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125)  # of eight steps of the flow
 
@@ -38,7 +38,7 @@ def main():
     for k in range(a.count):
         i = len(pool) - 1 - k % len(pool)
         maps = [resample(m) for _, m in pool[max(0, i - 2):i + 1]]
-        one = arrived(maps, Channel(rng), rng)
+        one = stream(maps, Channel(rng), rng)
         given = {n: v.numpy() for n, v in inputs({n: torch.from_numpy(np.asarray(v)[None]) for n, v in one.items()}).items()}
         noise = rng.standard_normal((1, 4, 96, 128), dtype=np.float32)
         [deep] = restore.run(["deep"], {"x": SIGMA_MAX * noise, "sigma": np.array([SIGMA_MAX], np.float32), **given})

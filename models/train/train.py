@@ -16,8 +16,8 @@ from tqdm import tqdm
 import rule
 import score
 from data import NCLASS, Batches, Camvid, bits, inputs, resample, street
-from start import start as start_from
 from nets import GROUPS, SIGMA_MAX, Head, Restore
+from start import start as start_from
 
 WARM_UP = 200  # iterations of rising learning rate
 HEAD_EVERY = 2  # the head converges sooner than the restore network: it takes every second batch
@@ -47,6 +47,13 @@ class Average:
         self.decay = decay
         self.weights = {k: v.detach().clone() for k, v in net.state_dict().items()}
         self.steps = 0
+
+    def state(self):
+        """What a checkpoint keeps of it."""
+        return {"ema": self.weights}
+
+    def resume(self, saved):
+        self.weights, self.steps = saved["ema"], saved["iteration"]
 
     @torch.no_grad()
     def update(self, net):

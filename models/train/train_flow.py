@@ -3,35 +3,24 @@
     python models/train/train_flow.py --camvid ../shared/data/camvid --out FLOW_DIR
     python models/train/train_flow.py --mean --start FLOW_DIR/checkpoint.pt --camvid ../shared/data/camvid --out MEANFLOW_DIR
 """
-import argparse
-import math
 import os
-import time
 
 import torch
-from tqdm import tqdm
 
 from data import Batches, Camvid, bits, inputs, street
 from generative_nets import TIMES, Fill
 from train import Average
+from training import Run, checkpoint, parser
 
 GIVEN = ["cond", "held", "age", "present", "mask"]
 WARM_UP = 100
 
 
 def arguments():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--camvid", default="../shared/data/camvid", help="folder with train/label and val/label (default: %(default)s)")
+    p = parser(__doc__, iterations=3600, minutes=60, batch=8, rate=1e-3)
     p.add_argument("--street", help="folder of procedural street maps, SEED_FRAME.png; a quarter of the samples when given")
-    p.add_argument("--out", required=True, help="folder of the checkpoint; an unfinished run there is resumed")
     p.add_argument("--mean", action="store_true", help="learn the mean velocity between two times (MeanFlow)")
     p.add_argument("--start", help="checkpoint whose averaged weights a new run begins with")
-    p.add_argument("--iterations", type=int, default=3600)
-    p.add_argument("--minutes", type=float, default=60, help="of CPU time: the schedule ends here if the iterations have not (default: %(default)s)")
-    p.add_argument("--batch", type=int, default=8)
-    p.add_argument("--rate", type=float, default=1e-3, help="highest learning rate")
-    p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--threads", type=int, default=1)
     return p.parse_args()
 
 
@@ -97,73 +86,33 @@ def main():
     a = arguments()
     torch.manual_seed(a.seed)
     torch.set_num_threads(a.threads)
-    os.makedirs(a.out, exist_ok=True)
-    path = os.path.join(a.out, "checkpoint.pt")
     camvid, drives = Camvid(a.camvid).train, street(a.street) if a.street else []
     parts = [(0.75, camvid), (0.25, drives)] if drives else [(1.0, camvid)]
     print(f"{sum(map(len, camvid))} CamVid maps, {sum(map(len, drives))} street maps")
 
     net = Fill(two_times=a.mean).to(memory_format=torch.channels_last)
-    start, spent = 0, 0.0
-    saved = torch.load(path) if os.path.exists(path) else None
-    if saved is None and a.start:
+    if a.start and not os.path.exists(checkpoint(a.out)):
         missing, extra = net.load_state_dict(torch.load(a.start)["ema"], strict=False)
         print(f"begins with {a.start}; new: {missing}")
         assert not extra
-    average = Average(net)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=a.rate, weight_decay=1e-3)
-    if saved is not None:
-        net.load_state_dict(saved["net"])
-        optimizer.load_state_dict(saved["optimizer"])
-        average.weights, average.steps = saved["ema"], saved["iteration"]
-        start, spent = saved["iteration"], saved["seconds"]
-        print(f"resumed at iteration {start}, {spent / 60:.0f} minutes in")
-    began = time.process_time() - spent
+    run = Run(a, net, Average(net), torch.optim.AdamW(net.parameters(), lr=a.rate, weight_decay=1e-3), WARM_UP)
+    rng = torch.Generator().manual_seed(a.seed * 1_000_003 + run.start)
+    loader = iter(Batches(parts, a.batch, a.seed, run.start, filled=False))
 
-    def save():
-        state = {"net": net.state_dict(), "ema": average.weights, "optimizer": optimizer.state_dict(), "iteration": iteration,
-                 "seconds": time.process_time() - began, "arguments": vars(a)}
-        torch.save(state, path + ".part")
-        os.replace(path + ".part", path)
-
-    rng = torch.Generator().manual_seed(a.seed * 1_000_003 + start)
-    loader = iter(Batches(parts, a.batch, a.seed, start, filled=False))
-    bar = tqdm(total=a.iterations, initial=start, mininterval=10, dynamic_ncols=True)
-    smooth, saved_at, iteration = None, time.time(), start
-    while True:
-        progress = max(iteration / a.iterations, (time.process_time() - began) / 60 / a.minutes)
-        if progress >= 1:
-            break
-        for g in optimizer.param_groups:
-            g["lr"] = min(1, (iteration + 1) / WARM_UP) * (1e-5 + 0.5 * (a.rate - 1e-5) * (1 + math.cos(math.pi * progress)))
+    def losses():
         batch = next(loader)
         given = inputs(batch)
         given = {k: given[k] for k in GIVEN}
         low = [given[k].to(memory_format=torch.channels_last) if given[k].dim() == 4 else given[k] for k in GIVEN]
         x0 = bits(batch["truth"])
         z = torch.randn(x0.shape, generator=rng)
-        optimizer.zero_grad(set_to_none=True)
         if a.mean:
-            loss, shown = mean_loss(net, x0, z, *two_times(len(x0), rng), given, low)
-        else:
-            loss = shown = flow_loss(net, x0, z, levels(len(x0), rng), given, low)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
-        average.update(net)
-        iteration += 1
-        value = shown.item()
-        if not math.isfinite(value):
-            raise SystemExit(f"iteration {iteration}: the loss is {value}")
-        smooth = value if smooth is None else smooth + (value - smooth) * max(0.01, 1 / (iteration - start))
-        bar.set_postfix(loss=f"{smooth:.3f}", refresh=False)
-        bar.update()
-        if time.time() - saved_at > 120:
-            save()
-            saved_at = time.time()
-    bar.close()
-    save()
-    print(f"{iteration} iterations in {(time.process_time() - began) / 60:.0f} minutes of CPU time: {path}; now export_generative.py")
+            return mean_loss(net, x0, z, *two_times(len(x0), rng), given, low)
+        loss = flow_loss(net, x0, z, levels(len(x0), rng), given, low)
+        return loss, loss
+
+    run.train(losses)
+    print("now export_generative.py")
 
 
 if __name__ == "__main__":

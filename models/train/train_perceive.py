@@ -2,11 +2,7 @@
 
     python models/train/train_perceive.py --camvid ../shared/data/camvid --out PERCEIVE_DIR
 """
-import argparse
 import io
-import math
-import os
-import time
 
 import numpy as np
 import torch
@@ -17,6 +13,7 @@ from tqdm import tqdm
 
 from data import CALIBRATION_FRAMES, NCLASS, TEST_RECORDING, frames, resample, training_frames
 from perceive_net import IMAGE_HEIGHT, IMAGE_WIDTH, Perceive
+from training import Run, parser
 
 WARM_UP = 100
 
@@ -83,25 +80,26 @@ def scored(net, pool):
     return iou[real.sum(1) > 0].mean(), hit.sum() / real.sum(), iou
 
 
-def arguments():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--camvid", default="../shared/data/camvid", help="folder with train and val, each with image and label (default: %(default)s)")
-    p.add_argument("--out", required=True, help="folder of the checkpoint; an unfinished run there is resumed")
-    p.add_argument("--iterations", type=int, default=100000)
-    p.add_argument("--minutes", type=float, default=60, help="of CPU time: the schedule ends here if the iterations have not (default: %(default)s)")
-    p.add_argument("--batch", type=int, default=8)
-    p.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
-    p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--threads", type=int, default=1)
-    return p.parse_args()
+class Average(AveragedModel):
+    """Exponential moving average of the weights; batch norm counts anew with them at the end."""
+
+    def __init__(self, net):
+        super().__init__(net, multi_avg_fn=get_ema_multi_avg_fn(0.998))
+
+    def state(self):
+        return {"average": self.state_dict()}
+
+    def resume(self, saved):
+        self.load_state_dict(saved["average"])
+
+    def update(self, net):
+        self.update_parameters(net)
 
 
 def main():
-    a = arguments()
+    a = parser(__doc__, iterations=100000, minutes=60, batch=8, rate=2e-3).parse_args()
     torch.manual_seed(a.seed)
     torch.set_num_threads(a.threads)
-    os.makedirs(a.out, exist_ok=True)
-    path = os.path.join(a.out, "checkpoint.pt")
     pool = training_frames(a.camvid)
     counts = sum(np.bincount(cls.ravel(), minlength=NCLASS) for _, cls in pool)
     weights = (counts.sum() / counts) ** 0.5
@@ -109,64 +107,28 @@ def main():
     print(f"{len(pool)} frames; weights {[round(w, 2) for w in weights.tolist()]}")
 
     net = Perceive().to(memory_format=torch.channels_last)
-    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.998))
-    optimizer = torch.optim.AdamW(net.parameters(), lr=a.rate, weight_decay=1e-2)
-    start, spent = 0, 0.0
-    if os.path.exists(path):
-        saved = torch.load(path)
-        net.load_state_dict(saved["net"])
-        average.load_state_dict(saved["average"])
-        optimizer.load_state_dict(saved["optimizer"])
-        start, spent = saved["iteration"], saved["seconds"]
-        print(f"resumed at iteration {start}, {spent / 60:.0f} minutes in")
-    began = time.process_time() - spent
-    rng = np.random.default_rng([a.seed, start])
+    average = Average(net)
+    run = Run(a, net, average, torch.optim.AdamW(net.parameters(), lr=a.rate, weight_decay=1e-2), WARM_UP, clip=2.0)
+    rng = np.random.default_rng([a.seed, run.start])
 
     def batch():
         parts = [sample(pool[i], rng) for i in rng.integers(len(pool), size=a.batch)]
         images = torch.from_numpy(np.stack([p[0] for p in parts])).to(memory_format=torch.channels_last)
         return images, torch.from_numpy(np.stack([p[1] for p in parts])).long()
 
-    def save():
-        state = {"net": net.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict(), "iteration": iteration,
-                 "seconds": time.process_time() - began, "arguments": vars(a)}
-        torch.save(state, path + ".part")
-        os.replace(path + ".part", path)
-
-    bar = tqdm(total=a.iterations, initial=start, mininterval=10, dynamic_ncols=True)
-    smooth, saved_at, iteration = None, time.time(), start
-    while True:
-        progress = max(iteration / a.iterations, (time.process_time() - began) / 60 / a.minutes)
-        if progress >= 1:
-            break
-        for g in optimizer.param_groups:
-            g["lr"] = min(1, (iteration + 1) / WARM_UP) * (1e-5 + 0.5 * (a.rate - 1e-5) * (1 + math.cos(math.pi * progress)))
+    def losses():
         images, truth = batch()
-        optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16):
             logits = net(images)
         loss = F.cross_entropy(logits.float(), truth, weight=weights)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 2.0)
-        optimizer.step()
-        average.update_parameters(net)
-        iteration += 1
-        value = loss.item()
-        if not math.isfinite(value):
-            raise SystemExit(f"iteration {iteration}: the loss is {value}")
-        smooth = value if smooth is None else smooth + (value - smooth) * max(0.01, 1 / (iteration - start))
-        bar.set_postfix(loss=f"{smooth:.4f}", refresh=False)
-        bar.update()
-        if time.time() - saved_at > 120:
-            save()
-            saved_at = time.time()
-    bar.close()
+        return loss, loss
+
+    run.train(losses)
     update_bn((batch()[0] for _ in tqdm(range(60), desc="batch norm")), average)
-    save()
+    run.save()
     for name, part in (("calibration", frames(a.camvid, "0006R0")[-CALIBRATION_FRAMES:]), (TEST_RECORDING, frames(a.camvid, TEST_RECORDING))):
         mean, right, iou = scored(average.module, part)
         print(f"{name}: mIoU {100 * mean:.1f}, cells {100 * right:.1f} %, by class {[round(100 * v) for v in iou.tolist()]}")
-    print(f"{iteration} iterations in {(time.process_time() - began) / 60:.0f} minutes of CPU time: {path}")
 
 
 if __name__ == "__main__":
