@@ -54,6 +54,11 @@ pub fn with_extensions(dir: &Path, extensions: &[&str]) -> io::Result<Vec<PathBu
     Ok(files)
 }
 
+/// Keeps the files whose names begin with `prefix`, as those of one recording do.
+pub fn keep_beginning(files: &mut Vec<PathBuf>, prefix: &str) {
+    files.retain(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix)));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -113,7 +113,7 @@ pub fn list(dir: &Path) -> Result<Vec<PathBuf>, MapError> {
 /// As [`list`], and where there are none.
 pub fn list_beginning(dir: &Path, prefix: &str) -> Result<Vec<PathBuf>, MapError> {
     let mut files = list(dir)?;
-    files.retain(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix)));
+    crate::files::keep_beginning(&mut files, prefix);
     if files.is_empty() {
         return Err(MapError { file: dir.to_owned(), reason: format!("no PNG begins with {prefix:?}") });
     }

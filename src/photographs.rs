@@ -21,7 +21,7 @@ const EXTENSIONS: [&str; 4] = ["jpeg", "jpg", "png", "webp"];
 pub fn list_beginning(dir: &Path, prefix: &str) -> Result<Vec<PathBuf>, MapError> {
     let fail = |reason: String| MapError { file: dir.to_owned(), reason };
     let mut files = files::with_extensions(dir, &EXTENSIONS).map_err(|error| fail(error.to_string()))?;
-    files.retain(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix)));
+    files::keep_beginning(&mut files, prefix);
     match files.is_empty() {
         true if prefix.is_empty() => Err(fail("holds no .jpg, .png or .webp file".into())),
         true => Err(fail(format!("no .jpg, .png or .webp file begins with {prefix:?}"))),

@@ -3,8 +3,14 @@
 // Signals, /dev/full and /proc/net/udp are Linux's.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 
+#[path = "common/folder.rs"]
+mod folder;
+#[path = "common/hash.rs"]
+mod hash;
+
+use folder::Folder;
+use hash::sha256;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::net::UdpSocket;
@@ -17,20 +23,7 @@ const BUNDLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/street");
 /// Nothing that is waited for takes so long, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A folder of its own for each test, gone when the test is.
-struct Folder(PathBuf);
-
 impl Folder {
-    fn new(test: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("semrx-cli-{}-{test}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
-        Folder(dir)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-
     /// Maps of a short drive, and the capture that `send` makes of them with `options`.
     fn capture(&self, frames: u32, options: &[&str]) -> String {
         let (maps, capture) = (self.path("maps"), self.path("drive.srx"));
@@ -48,12 +41,6 @@ impl Folder {
             fs::copy(&file, dir.join(file.file_name().unwrap())).unwrap();
         }
         dir
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -183,11 +170,10 @@ fn a_spoilt_bundle_is_refused_before_anything_runs() {
     fs::write(&restore, good).unwrap();
 
     let (head, manifest) = (bundle.join("head.onnx"), bundle.join("bundle.json"));
-    let hash = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let (old, new) = (fs::read(&head).unwrap(), b"these are no weights");
     let text = fs::read_to_string(&manifest).unwrap();
     fs::write(&head, new).unwrap();
-    fs::write(&manifest, text.replace(&hash(&old), &hash(new))).unwrap();
+    fs::write(&manifest, text.replace(&sha256(&old), &sha256(new))).unwrap();
     failed(&run(), 3, &["head.onnx", "not an ONNX model"]);
     fs::write(&head, old).unwrap();
 

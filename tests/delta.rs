@@ -1,28 +1,25 @@
 //! Delta frames on links that lose and reorder: what the station makes of them.
 #![cfg(feature = "onnx")]
 
+#[path = "common/drive.rs"]
+mod drive;
+
+use drive::drive;
 use semrx::bundle::Bundle;
 use semrx::engine::Engine;
 use semrx::engine::plan::Machine;
 use semrx::link::Packet;
 use semrx::receiver::{Config, Mode};
 use semrx::report::record::Outcome;
-use semrx::scene::{CAMVID12, Reception, Street};
-use semrx::sender::{Delta, Sender, Settings};
+use semrx::scene::Reception;
+use semrx::sender::{Delta, Settings};
 use semrx::station::{Published, Station};
-use semrx::wire::{Grid, KeyRequest};
+use semrx::wire::KeyRequest;
 use std::path::Path;
 
 /// Frames of a drive, a key frame every five.
 fn packets(frames: u32) -> Vec<Packet> {
-    let street = Street::new(3, Grid::new(128, 96));
-    let settings = Settings { delta: Some(Delta::Task), key_every: 5, ..Settings::default() };
-    let mut sender = Sender::new(settings, &CAMVID12);
-    let mut arrived = Vec::new();
-    for frame in 0..frames {
-        sender.send(&street.frame(frame), u64::from(frame) * 100_000, &mut arrived).unwrap();
-    }
-    arrived
+    drive(frames, 100_000, Settings { delta: Some(Delta::Task), key_every: 5, ..Settings::default() })
 }
 
 struct Told {

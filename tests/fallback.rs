@@ -2,103 +2,72 @@
 
 #![cfg(feature = "cli")]
 
-use prost::Message;
+#[path = "common/drive.rs"]
+mod drive;
+#[path = "common/folder.rs"]
+mod folder;
+#[path = "common/hash.rs"]
+mod hash;
+#[path = "common/model.rs"]
+mod model;
+
+use drive::drive;
+use folder::Folder;
+use hash::sha256;
+use model::Model;
 use semrx::bundle::Bundle;
 use semrx::engine::Engine;
 use semrx::engine::kernel::Isa;
 use semrx::engine::plan::Machine;
 use semrx::receiver::{Config, Depth};
 use semrx::sampler::Cache;
-use semrx::scene::{CAMVID12, Reception, Street};
-use semrx::sender::{Sender, Settings};
+use semrx::scene::Reception;
+use semrx::sender::Settings;
 use semrx::station::{Published, Station};
-use semrx::wire::Grid;
-use sha2::{Digest, Sha256};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use tract_onnx::pb;
 use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
 
-/// The shipped bundle with another restore network, gone when the test is.
-struct Broken(PathBuf);
-
-impl Broken {
-    /// Its logits are `cond`, and NaN below noise level `sigma`.
-    fn below(sigma: f32, test: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("semrx-fallback-{}-{test}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
-        let street = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/street");
-        let mut files = Vec::new();
-        for (role, file) in [("head", "head.onnx"), ("restore", "restore.onnx"), ("scheduler", "scheduler_config.json")]
-        {
-            let bytes = if role == "restore" { network(sigma) } else { fs::read(street.join(file)).unwrap() };
-            let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-            files.push(format!(r#"{{"role": "{role}", "file": "{file}", "sha256": "{hash}"}}"#));
-            fs::write(dir.join(file), bytes).unwrap();
-        }
-        let text = format!(
-            r#"{{"schema": 1, "name": "broken", "label_set": "camvid12", "grid": [128, 96], "files": [{}], "steps": 4,
-            "gate": {{"unknown_permille": 50, "snr_cdb": 1046, "confidence_permille": 700}},
-            "fusion": {{"unknown_permille": 300, "noise_permille": 700}}}}"#,
-            files.join(", ")
-        );
-        fs::write(dir.join("bundle.json"), text).unwrap();
-        Broken(dir)
+/// The shipped bundle with another restore network: its logits are `cond`, and NaN below noise level `sigma`.
+fn broken_below(sigma: f32, test: &str) -> Folder {
+    let folder = Folder::new(test);
+    let street = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/street");
+    let mut files = Vec::new();
+    for (role, file) in [("head", "head.onnx"), ("restore", "restore.onnx"), ("scheduler", "scheduler_config.json")] {
+        let bytes = if role == "restore" { network(sigma) } else { fs::read(street.join(file)).unwrap() };
+        files.push(format!(r#"{{"role": "{role}", "file": "{file}", "sha256": "{}"}}"#, sha256(&bytes)));
+        fs::write(folder.path(file), bytes).unwrap();
     }
-}
-
-impl Drop for Broken {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+    let text = format!(
+        r#"{{"schema": 1, "name": "broken", "label_set": "camvid12", "grid": [128, 96], "files": [{}], "steps": 4,
+        "gate": {{"unknown_permille": 50, "snr_cdb": 1046, "confidence_permille": 700}},
+        "fusion": {{"unknown_permille": 300, "noise_permille": 700}}}}"#,
+        files.join(", ")
+    );
+    fs::write(folder.path("bundle.json"), text).unwrap();
+    folder
 }
 
 /// `logits = cond + 0 sqrt(sigma - below)`, with all inputs of a restore network.
 fn network(below: f32) -> Vec<u8> {
-    let port = |name: &str, shape: &[i64]| {
-        let dim = |&side: &i64| Dimension { value: Some(dimension::Value::DimValue(side)), ..Default::default() };
-        let shape = pb::TensorShapeProto { dim: shape.iter().map(dim).collect() };
-        let tensor = pb::type_proto::Tensor { elem_type: DataType::Float as i32, shape: Some(shape) };
-        let kind = pb::TypeProto { value: Some(pb::type_proto::Value::TensorType(tensor)), ..Default::default() };
-        pb::ValueInfoProto { name: name.into(), r#type: Some(kind), ..Default::default() }
-    };
-    let number = |name: &str, value: f32| {
-        let (data_type, raw_data) = (DataType::Float as i32, value.to_le_bytes().to_vec());
-        pb::TensorProto { name: name.into(), data_type, raw_data, ..Default::default() }
-    };
-    let node = |op: &str, inputs: [&str; 2], output: &str| pb::NodeProto {
-        name: output.into(),
-        op_type: op.into(),
-        input: inputs.iter().filter(|name| !name.is_empty()).map(|&name| name.into()).collect(),
-        output: vec![output.into()],
-        ..Default::default()
-    };
     let plane = |planes| [1, planes, 96, 128];
-    let graph = pb::GraphProto {
-        input: vec![
-            port("x", &plane(4)),
-            port("sigma", &[1]),
-            port("cond", &plane(12)),
-            port("mask", &plane(1)),
-            port("held", &plane(4)),
-            port("age", &plane(1)),
-            port("present", &[1, 12]),
-        ],
-        initializer: vec![number("below", below), number("zero", 0.0)],
-        node: vec![
-            node("Sub", ["sigma", "below"], "left"),
-            node("Sqrt", ["left", ""], "root"),
-            node("Mul", ["root", "zero"], "nothing"),
-            node("Add", ["cond", "nothing"], "logits"),
-        ],
-        output: vec![port("logits", &plane(12))],
-        ..Default::default()
-    };
-    let opset = pb::OperatorSetIdProto { domain: String::new(), version: 17 };
-    pb::ModelProto { ir_version: 8, opset_import: vec![opset], graph: Some(graph), ..Default::default() }
-        .encode_to_vec()
+    Model::default()
+        .input("x", DataType::Float, &plane(4))
+        .input("sigma", DataType::Float, &[1])
+        .input("cond", DataType::Float, &plane(12))
+        .input("mask", DataType::Float, &plane(1))
+        .input("held", DataType::Float, &plane(4))
+        .input("age", DataType::Float, &plane(1))
+        .input("present", DataType::Float, &[1, 12])
+        .constant("below", &[], &[below])
+        .constant("zero", &[], &[0.0])
+        .node("Sub", &["sigma", "below"], "left")
+        .node("Sqrt", &["left"], "root")
+        .node("Mul", &["root", "zero"], "nothing")
+        .node("Add", &["cond", "nothing"], "logits")
+        .output("logits", &plane(12))
+        .file()
 }
 
 /// What the records say that matters here, of frames that lost tiles.
@@ -117,13 +86,8 @@ fn told(bundle: &Bundle, config: Config) -> Vec<Told> {
     let mut station = Station::open(bundle, config, true, &engine).unwrap();
     let (head, step) = station.receiver().macs();
     let settings = Settings { channel: "tile-loss=0.6".parse().unwrap(), seed: 2, ..Settings::default() };
-    let mut sender = Sender::new(settings, &CAMVID12);
-    let (street, mut packets) = (Street::new(3, Grid::new(128, 96)), Vec::new());
-    for frame in 0..4 {
-        sender.send(&street.frame(frame), u64::from(frame) * 200_000, &mut packets).unwrap();
-    }
     let mut told = Vec::new();
-    for packet in packets {
+    for packet in drive(4, 200_000, settings) {
         let erased = |tile: usize| packet.info.erased.contains(tile as u8);
         let mut publish = |published: Published<'_>| {
             let Published::Record { record, refined, .. } = published else { return };
@@ -144,7 +108,7 @@ fn told(bundle: &Bundle, config: Config) -> Vec<Told> {
 
 #[test]
 fn not_a_number_leaves_the_decision_on_what_arrived() {
-    let broken = Broken::below(20.0, "nan");
+    let broken = broken_below(20.0, "nan");
     let bundle = Bundle::open(&broken.0).unwrap();
     let told_of = |depth, cache| told(&bundle, Config { depth, cache, ..Config::default() });
     for told in [told_of(Depth::Fixed, None), told_of(Depth::Fixed, Some(Cache::Taylor { interval: 2 }))] {
@@ -169,14 +133,14 @@ fn not_a_number_leaves_the_decision_on_what_arrived() {
 
 #[test]
 fn a_network_that_holds_refines() {
-    let whole = Broken::below(0.0, "whole");
+    let whole = broken_below(0.0, "whole");
     let told = told(&Bundle::open(&whole.0).unwrap(), Config::default());
     assert!(told.iter().all(|told| told.mode == "hybrid" && told.steps == 4 && told.reason.is_empty()), "{told:?}");
 }
 
 #[test]
 fn a_run_counts_its_failed_refinements() {
-    let broken = Broken::below(20.0, "run");
+    let broken = broken_below(20.0, "run");
     let drive = broken.0.join("drive.srx");
     let semrx = |arguments: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_semrx")).args(arguments).output().unwrap();

@@ -2,7 +2,16 @@
 
 #![cfg(feature = "cli")]
 
-use prost::Message;
+#[path = "common/folder.rs"]
+mod folder;
+#[path = "common/hash.rs"]
+mod hash;
+#[path = "common/model.rs"]
+mod model;
+
+use folder::Folder;
+use hash::sha256;
+use model::Model;
 use semrx::bundle::{Contract, Generative};
 use semrx::engine::Arrays;
 use semrx::engine::kernel::Isa;
@@ -10,40 +19,27 @@ use semrx::engine::plan::Machine;
 use semrx::generate::{Generator, Given, Known, Settings, calibrate};
 use semrx::noise::Noise;
 use semrx::sampler::{Cache, Normals, Request, Sampler, Scheduler, Spent, Times};
-use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::fs;
-use std::path::PathBuf;
 use std::process::{Command, Output};
-use tract_onnx::pb;
 use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
 
 const DDIM: &str = r#"{"_class_name": "DDIMScheduler", "clip_sample": false}"#;
 
-/// A folder of its own for each test, gone when the test is.
-struct Folder(PathBuf);
-
 impl Folder {
     /// With a model and its scheduler.
-    fn new(test: &str, model: Model, scheduler: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("semrx-generate-{}-{test}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
-        fs::write(dir.join("model.onnx"), model.file()).unwrap();
-        fs::write(dir.join("scheduler_config.json"), scheduler).unwrap();
-        Folder(dir)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
+    fn exported(test: &str, model: Model, scheduler: &str) -> Self {
+        let folder = Folder::new(test);
+        fs::write(folder.path("model.onnx"), model.file()).unwrap();
+        fs::write(folder.path("scheduler_config.json"), scheduler).unwrap();
+        folder
     }
 
     /// Makes it a bundle with these roles and this contract.
     fn list(&self, roles: &[(&str, &str)], contract: &str) {
         let entry = |(role, file): &(&str, &str)| {
-            let hash: String =
-                Sha256::digest(fs::read(self.path(file)).unwrap()).iter().map(|b| format!("{b:02x}")).collect();
+            let hash = sha256(&fs::read(self.path(file)).unwrap());
             format!(r#"{{"role": "{role}", "file": "{file}", "sha256": "{hash}"}}"#)
         };
         let files: Vec<_> = roles.iter().map(entry).collect();
@@ -57,96 +53,30 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// `out_sample = sample / 2 + timestep / 1000`, with a whole timestep: diffusers' names.
+fn plain() -> Model {
+    Model::default()
+        .input("sample", DataType::Float, &X)
+        .input("timestep", DataType::Int64, &[])
+        .constant("half", &[], &[0.5])
+        .constant("thousandth", &[], &[0.001])
+        .node("Mul", &["sample", "half"], "halved")
+        .node("Cast", &["timestep"], "time")
+        .node("Mul", &["time", "thousandth"], "share")
+        .node("Add", &["halved", "share"], "out_sample")
+        .output("out_sample", &X)
 }
 
-/// Writes an ONNX file node by node.
-#[derive(Default)]
-struct Model(pb::GraphProto);
-
-impl Model {
-    fn port(name: &str, kind: DataType, shape: &[i64]) -> pb::ValueInfoProto {
-        let dim = |&side: &i64| Dimension { value: Some(dimension::Value::DimValue(side)), ..Default::default() };
-        let shape = pb::TensorShapeProto { dim: shape.iter().map(dim).collect() };
-        let tensor = pb::type_proto::Tensor { elem_type: kind as i32, shape: Some(shape) };
-        let kind = pb::TypeProto { value: Some(pb::type_proto::Value::TensorType(tensor)), ..Default::default() };
-        pb::ValueInfoProto { name: name.into(), r#type: Some(kind), ..Default::default() }
-    }
-
-    fn input(mut self, name: &str, kind: DataType, shape: &[i64]) -> Self {
-        self.0.input.push(Self::port(name, kind, shape));
-        self
-    }
-
-    fn output(mut self, name: &str, shape: &[i64]) -> Self {
-        self.0.output.push(Self::port(name, DataType::Float, shape));
-        self
-    }
-
-    fn number(mut self, name: &str, value: f32) -> Self {
-        let raw_data = value.to_le_bytes().to_vec();
-        let data_type = DataType::Float as i32;
-        let tensor = pb::TensorProto { name: name.into(), data_type, raw_data, ..Default::default() };
-        self.0.initializer.push(tensor);
-        self
-    }
-
-    fn node(mut self, op: &str, inputs: &[&str], output: &str) -> Self {
-        let mut attribute = Vec::new();
-        if op == "Cast" {
-            let kind = pb::attribute_proto::AttributeType::Int as i32;
-            let i = DataType::Float as i64;
-            attribute.push(pb::AttributeProto { name: "to".into(), r#type: kind, i, ..Default::default() });
-        }
-        if op == "Concat" {
-            let kind = pb::attribute_proto::AttributeType::Int as i32;
-            attribute.push(pb::AttributeProto { name: "axis".into(), r#type: kind, i: 1, ..Default::default() });
-        }
-        self.0.node.push(pb::NodeProto {
-            name: output.into(),
-            op_type: op.into(),
-            input: inputs.iter().map(|&name| name.into()).collect(),
-            output: vec![output.into()],
-            attribute,
-            ..Default::default()
-        });
-        self
-    }
-
-    fn file(self) -> Vec<u8> {
-        let opset = pb::OperatorSetIdProto { domain: String::new(), version: 17 };
-        pb::ModelProto { ir_version: 8, opset_import: vec![opset], graph: Some(self.0), ..Default::default() }
-            .encode_to_vec()
-    }
-
-    /// `out_sample = sample / 2 + timestep / 1000`, with a whole timestep: diffusers' names.
-    fn plain() -> Self {
-        Model::default()
-            .input("sample", DataType::Float, &X)
-            .input("timestep", DataType::Int64, &[])
-            .number("half", 0.5)
-            .number("thousandth", 0.001)
-            .node("Mul", &["sample", "half"], "halved")
-            .node("Cast", &["timestep"], "time")
-            .node("Mul", &["time", "thousandth"], "share")
-            .node("Add", &["halved", "share"], "out_sample")
-            .output("out_sample", &X)
-    }
-
-    /// `out_sample = sample / 2 + text`, told a time that it doesn't use.
-    fn conditioned() -> Self {
-        Model::default()
-            .input("sample", DataType::Float, &X)
-            .input("timestep", DataType::Float, &[1])
-            .input("text", DataType::Float, &[1, 1, 1, 2])
-            .number("half", 0.5)
-            .node("Mul", &["sample", "half"], "halved")
-            .node("Add", &["halved", "text"], "out_sample")
-            .output("out_sample", &X)
-    }
+/// `out_sample = sample / 2 + text`, told a time that it doesn't use.
+fn conditioned() -> Model {
+    Model::default()
+        .input("sample", DataType::Float, &X)
+        .input("timestep", DataType::Float, &[1])
+        .input("text", DataType::Float, &[1, 1, 1, 2])
+        .constant("half", &[], &[0.5])
+        .node("Mul", &["sample", "half"], "halved")
+        .node("Add", &["halved", "text"], "out_sample")
+        .output("out_sample", &X)
 }
 
 const X: [i64; 4] = [1, 1, 2, 2];
@@ -185,7 +115,7 @@ fn close(found: &[f32], expected: &[f32]) {
 
 #[test]
 fn a_plain_export_is_sampled_by_its_defaults() {
-    let folder = Folder::new("plain", Model::plain(), DDIM);
+    let folder = Folder::exported("plain", plain(), DDIM);
     let mut generator = open(&folder.open(), &settings(5), &Arrays::default()).unwrap();
     assert_eq!((generator.shape(), generator.steps(), generator.draws()), (&[1, 1, 2, 2][..], 5, 1));
     let expected = expected(DDIM, 5, |_, x, times| x / 2.0 + times.t / 1000.0);
@@ -198,7 +128,7 @@ fn a_plain_export_is_sampled_by_its_defaults() {
 
 #[test]
 fn what_is_known_is_put_back_by_its_weight() {
-    let folder = Folder::new("known", Model::plain(), r#"{"_class_name": "LCMScheduler"}"#);
+    let folder = Folder::exported("known", plain(), r#"{"_class_name": "LCMScheduler"}"#);
     let mut generator = open(&folder.open(), &settings(3), &Arrays::default()).unwrap();
     let noise = Noise::new(1, 2);
     let free = generator.run(&noise, Given::default(), || {}).unwrap().to_vec();
@@ -218,7 +148,7 @@ fn what_is_known_is_put_back_by_its_weight() {
 
 #[test]
 fn guidance_leads_away_from_zeros_or_from_a_file() {
-    let folder = Folder::new("guided", Model::conditioned(), DDIM);
+    let folder = Folder::exported("guided", conditioned(), DDIM);
     let mut arrays = Arrays::default();
     arrays.insert_floats("text", &[1, 1, 1, 2], &[0.25, -0.5]);
     let mut generative = folder.open();
@@ -256,7 +186,7 @@ fn two_times_and_an_embedded_scale() {
         .input("timestep", DataType::Float, &[])
         .input("until", DataType::Float, &[1])
         .input("timestep_cond", DataType::Float, &[1, 2])
-        .number("thousandth", 0.001)
+        .constant("thousandth", &[], &[0.001])
         .node("Sub", &["timestep", "until"], "left")
         .node("Mul", &["left", "thousandth"], "share")
         .node("Mul", &["sample", "share"], "scaled")
@@ -264,7 +194,7 @@ fn two_times_and_an_embedded_scale() {
         .node("Add", &["scaled", "scale"], "out_sample")
         .output("out_sample", &X);
     let scheduler = r#"{"_class_name": "FlowMapEulerDiscreteScheduler"}"#;
-    let folder = Folder::new("two-times", model, scheduler);
+    let folder = Folder::exported("two-times", model, scheduler);
     let roles = [("generate", "model.onnx"), ("scheduler", "scheduler_config.json")];
     folder.list(&roles, r#"{"r": "until", "guidance": "timestep_cond", "kind": "flow"}"#);
     let mut generator =
@@ -284,7 +214,7 @@ fn two_times_and_an_embedded_scale() {
 
 #[test]
 fn a_model_that_breaks_its_contract_is_refused_by_name() {
-    let folder = Folder::new("contract", Model::conditioned(), DDIM);
+    let folder = Folder::exported("contract", conditioned(), DDIM);
     let (mut text, mut turned) = (Arrays::default(), Arrays::default());
     text.insert_floats("text", &[1, 1, 1, 2], &[0.25, -0.5]);
     turned.insert_floats("text", &[1, 1, 2, 1], &[0.25, -0.5]);
@@ -310,7 +240,7 @@ fn a_model_that_breaks_its_contract_is_refused_by_name() {
 #[test]
 fn whole_times_need_whole_timesteps() {
     let scheduler = r#"{"_class_name": "CMStochasticIterativeScheduler"}"#;
-    let folder = Folder::new("whole", Model::plain(), scheduler);
+    let folder = Folder::exported("whole", plain(), scheduler);
     let error = open(&folder.open(), &settings(3), &Arrays::default()).unwrap_err();
     assert!(error.contains("I64") && error.contains("at step 0"), "{error}");
 }
@@ -320,12 +250,12 @@ fn a_variance_is_left_alone() {
     let model = Model::default()
         .input("sample", DataType::Float, &X)
         .input("timestep", DataType::Int64, &[1])
-        .number("half", 0.5)
+        .constant("half", &[], &[0.5])
         .node("Mul", &["sample", "half"], "halved")
         .node("Exp", &["sample"], "variance")
         .node("Concat", &["halved", "variance"], "out_sample")
         .output("out_sample", &[1, 2, 2, 2]);
-    let folder = Folder::new("variance", model, DDIM);
+    let folder = Folder::exported("variance", model, DDIM);
     let error = open(&folder.open(), &settings(3), &Arrays::default()).unwrap_err();
     assert!(error.contains("learned_variance"), "{error}");
     let mut generative = folder.open();
@@ -339,8 +269,8 @@ fn split(shallow: bool) -> Model {
     let model = Model::default()
         .input("sample", DataType::Float, &X)
         .input("timestep", DataType::Float, &[])
-        .number("half", 0.5)
-        .number("thousandth", 0.001)
+        .constant("half", &[], &[0.5])
+        .constant("thousandth", &[], &[0.001])
         .node("Mul", &["timestep", "thousandth"], "share");
     let model = match shallow {
         true => model.input("deep", DataType::Float, &X),
@@ -351,7 +281,7 @@ fn split(shallow: bool) -> Model {
 
 #[test]
 fn cached_steps_run_the_shallow_graph_on_the_deep_feature() {
-    let folder = Folder::new("deep", split(false), DDIM);
+    let folder = Folder::exported("deep", split(false), DDIM);
     fs::write(folder.path("shallow.onnx"), split(true).file()).unwrap();
     let roles =
         [("generate", "model.onnx"), ("generate_shallow", "shallow.onnx"), ("scheduler", "scheduler_config.json")];
@@ -387,7 +317,7 @@ fn cached_steps_run_the_shallow_graph_on_the_deep_feature() {
 
 #[test]
 fn a_threshold_is_found_that_keeps_its_word() {
-    let folder = Folder::new("calibrated", Model::plain(), DDIM);
+    let folder = Folder::exported("calibrated", plain(), DDIM);
     let mut generator = open(&folder.open(), &settings(20), &Arrays::default()).unwrap();
     let mut tried = 0;
     let found = calibrate(&mut generator, Noise::new(1, 2), 3, 0.02, |_| tried += 1).unwrap().unwrap();
@@ -404,7 +334,7 @@ fn a_threshold_is_found_that_keeps_its_word() {
 
 #[test]
 fn the_verb_says_what_a_cache_saved() {
-    let folder = Folder::new("cached", Model::plain(), DDIM);
+    let folder = Folder::exported("cached", plain(), DDIM);
     let (dir, out) = (folder.path(""), folder.path("out.npz"));
     let sample = ["sample", &dir, "--steps", "8", "--out", &out, "--json", "--cache"];
     let told = semrx(&[&sample[..], &["taylor:2"]].concat());
@@ -434,7 +364,7 @@ fn failed(arguments: &[&str], code: i32, words: &[&str]) {
 
 #[test]
 fn the_verb_takes_recorded_noise_and_starts_where_it_is_told() {
-    let folder = Folder::new("verb", Model::plain(), DDIM);
+    let folder = Folder::exported("verb", plain(), DDIM);
     let (dir, out, noise) = (folder.path(""), folder.path("out.npz"), folder.path("noise.npz"));
     let drawn: Vec<f32> = (0..4).map(|index| Noise::new(1, 2).normal(0, index)).collect();
     let mut arrays = Arrays::default();
@@ -471,12 +401,12 @@ fn not_a_number_ends_a_sample_with_its_step() {
     let model = Model::default()
         .input("sample", DataType::Float, &X)
         .input("timestep", DataType::Float, &[])
-        .number("at", 500.0)
+        .constant("at", &[], &[500.0])
         .node("Sub", &["timestep", "at"], "left")
         .node("Sqrt", &["left"], "root")
         .node("Mul", &["sample", "root"], "out_sample")
         .output("out_sample", &X);
-    let folder = Folder::new("nan", model, DDIM);
+    let folder = Folder::exported("nan", model, DDIM);
     let (dir, out) = (folder.path(""), folder.path("out.npz"));
     failed(&["sample", &dir, "--steps", "5", "--out", &out], 1, &["model.onnx", "step 2", "NaN"]);
     assert!(!folder.0.join("out.npz").exists());

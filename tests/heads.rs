@@ -1,7 +1,16 @@
 //! Heads that a stream asks for by name: tasks of their own, and a feature vector that came as a token.
 #![cfg(feature = "cli")]
 
-use prost::Message;
+#[path = "common/folder.rs"]
+mod folder;
+#[path = "common/hash.rs"]
+mod hash;
+#[path = "common/model.rs"]
+mod model;
+
+use folder::Folder;
+use hash::sha256;
+use model::Model;
 use semrx::bundle::Bundle;
 use semrx::engine::Engine;
 use semrx::engine::kernel::Isa;
@@ -12,90 +21,51 @@ use semrx::station::{Published, Station};
 use semrx::wire::tokens::{FOR_HEAD, Token, Values};
 use semrx::wire::{ClassSet, Cut, Grid, Header, Params, Payload, Tiling, buffer_len, emit_coded};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use tract_onnx::pb;
 use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
 
-/// The shipped head beside one that hands the vector on as its tasks; gone when the test is.
-struct Named(PathBuf);
-
-impl Named {
-    fn new(test: &str, tasks: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("semrx-heads-{}-{test}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
-        let head = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/street/head.onnx")).unwrap();
-        let hash = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let told = handing_on();
-        let text = format!(
-            r#"{{"schema": 1, "name": "named", "label_set": "camvid12", "grid": [128, 96], "steps": 1,
-            "files": [{{"role": "head", "file": "head.onnx", "sha256": "{}"}},
-                {{"role": "head", "name": "told", "file": "told.onnx", "sha256": "{}", "vector": 2, "tasks": {tasks}}}],
-            "gate": {{"unknown_permille": 50, "snr_cdb": 1046, "confidence_permille": 700}},
-            "fusion": {{"unknown_permille": 300, "noise_permille": 700}}}}"#,
-            hash(&head),
-            hash(&told)
-        );
-        fs::write(dir.join("head.onnx"), head).unwrap();
-        fs::write(dir.join("told.onnx"), told).unwrap();
-        fs::write(dir.join("bundle.json"), text).unwrap();
-        Named(dir)
-    }
-}
-
-impl Drop for Named {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// The shipped head beside one that hands the vector on as its tasks.
+fn named(test: &str, tasks: &str) -> Folder {
+    let folder = Folder::new(test);
+    let head = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/street/head.onnx")).unwrap();
+    let told = handing_on();
+    let text = format!(
+        r#"{{"schema": 1, "name": "named", "label_set": "camvid12", "grid": [128, 96], "steps": 1,
+        "files": [{{"role": "head", "file": "head.onnx", "sha256": "{}"}},
+            {{"role": "head", "name": "told", "file": "told.onnx", "sha256": "{}", "vector": 2, "tasks": {tasks}}}],
+        "gate": {{"unknown_permille": 50, "snr_cdb": 1046, "confidence_permille": 700}},
+        "fusion": {{"unknown_permille": 300, "noise_permille": 700}}}}"#,
+        sha256(&head),
+        sha256(&told)
+    );
+    fs::write(folder.path("head.onnx"), head).unwrap();
+    fs::write(folder.path("told.onnx"), told).unwrap();
+    fs::write(folder.path("bundle.json"), text).unwrap();
+    folder
 }
 
 /// `task = vector`; free space and hazards are sums over `present`, with weights of 0.
 fn handing_on() -> Vec<u8> {
-    let port = |name: &str, shape: &[i64]| {
-        let dim = |&side: &i64| Dimension { value: Some(dimension::Value::DimValue(side)), ..Default::default() };
-        let shape = pb::TensorShapeProto { dim: shape.iter().map(dim).collect() };
-        let tensor = pb::type_proto::Tensor { elem_type: DataType::Float as i32, shape: Some(shape) };
-        let kind = pb::TypeProto { value: Some(pb::type_proto::Value::TensorType(tensor)), ..Default::default() };
-        pb::ValueInfoProto { name: name.into(), r#type: Some(kind), ..Default::default() }
-    };
-    let zeros = |name: &str, dims: [i64; 2]| {
-        let raw_data = vec![0; 4 * dims.iter().product::<i64>() as usize];
-        let (data_type, dims) = (DataType::Float as i32, dims.to_vec());
-        pb::TensorProto { name: name.into(), data_type, dims, raw_data, ..Default::default() }
-    };
-    let node = |op: &str, inputs: &[&str], output: &str| pb::NodeProto {
-        name: output.into(),
-        op_type: op.into(),
-        input: inputs.iter().map(|&name| name.into()).collect(),
-        output: vec![output.into()],
-        ..Default::default()
-    };
     let plane = |planes| [1, planes, 96, 128];
-    let graph = pb::GraphProto {
-        input: vec![
-            port("cond", &plane(12)),
-            port("mask", &plane(1)),
-            port("held", &plane(4)),
-            port("age", &plane(1)),
-            port("present", &[1, 12]),
-            port("vector", &[1, 2]),
-        ],
-        output: vec![port("free", &[1, 16]), port("hazard", &[1, 27]), port("task", &[1, 2])],
-        initializer: vec![zeros("to_free", [12, 16]), zeros("to_hazard", [12, 27])],
-        node: vec![
-            node("MatMul", &["present", "to_free"], "free"),
-            node("MatMul", &["present", "to_hazard"], "hazard"),
-            node("Add", &["vector", "vector"], "twice"),
-            node("Sub", &["twice", "vector"], "task"),
-        ],
-        ..Default::default()
-    };
-    let opset = pb::OperatorSetIdProto { version: 17, ..Default::default() };
-    pb::ModelProto { ir_version: 8, opset_import: vec![opset], graph: Some(graph), ..Default::default() }
-        .encode_to_vec()
+    Model::default()
+        .input("cond", DataType::Float, &plane(12))
+        .input("mask", DataType::Float, &plane(1))
+        .input("held", DataType::Float, &plane(4))
+        .input("age", DataType::Float, &plane(1))
+        .input("present", DataType::Float, &[1, 12])
+        .input("vector", DataType::Float, &[1, 2])
+        .constant("to_free", &[12, 16], &[0.0; 12 * 16])
+        .constant("to_hazard", &[12, 27], &[0.0; 12 * 27])
+        .node("MatMul", &["present", "to_free"], "free")
+        .node("MatMul", &["present", "to_hazard"], "hazard")
+        .node("Add", &["vector", "vector"], "twice")
+        .node("Sub", &["twice", "vector"], "task")
+        .output("free", &[1, 16])
+        .output("hazard", &[1, 27])
+        .output("task", &[1, 2])
+        .file()
 }
 
 /// A frame whose second tile holds a vector of these values, where there are any, and a car.
@@ -122,7 +92,7 @@ fn frame(sequence: u32, values: &[f32]) -> Vec<u8> {
     if !halves.is_empty() {
         tokens.push(Token::Vector { meaning: FOR_HEAD, values: Values::new(&halves).unwrap() });
     }
-    let mut tile = vec![0; tokens.iter().map(Token::len).sum()];
+    let mut tile = vec![0; tokens.iter().map(Token::wire_len).sum()];
     let mut at = 0;
     for token in &tokens {
         at += token.emit(&mut tile[at..]).unwrap();
@@ -134,8 +104,8 @@ fn frame(sequence: u32, values: &[f32]) -> Vec<u8> {
 
 #[test]
 fn a_vector_reaches_the_head_that_asks_for_one() {
-    let named = Named::new("vector", r#"["left", "right.2"]"#);
-    let bundle = Bundle::open(&named.0).unwrap();
+    let folder = named("vector", r#"["left", "right.2"]"#);
+    let bundle = Bundle::open(&folder.0).unwrap();
     let engine = Engine::Plan(Machine::one_thread(Isa::best()));
     let config = Config { mode: Mode::SemanticFirst, ..Config::default() };
     let records = |head| {
@@ -169,11 +139,11 @@ fn a_vector_reaches_the_head_that_asks_for_one() {
 
 #[test]
 fn heads_that_are_not_there_and_tasks_without_names_are_refused() {
-    let named = Named::new("refused", r#"["left", "right"]"#);
+    let folder = named("refused", r#"["left", "right"]"#);
     let run = |head: &str| {
-        let capture = named.0.join("one.srx");
-        fs::write(&capture, [&b"SRX1"[..]].concat()).unwrap();
-        let bundle = named.0.to_str().unwrap();
+        let capture = folder.0.join("one.srx");
+        fs::write(&capture, b"SRX1").unwrap();
+        let bundle = folder.0.to_str().unwrap();
         Command::new(env!("CARGO_BIN_EXE_semrx"))
             .args([
                 "run",
@@ -193,12 +163,12 @@ fn heads_that_are_not_there_and_tasks_without_names_are_refused() {
     let text = String::from_utf8_lossy(&done.stderr).into_owned();
     assert_eq!(done.status.code(), Some(3), "{text}");
     assert!(text.contains("no head \"other\"") && text.contains("told"), "{text}");
-    drop(named);
-    let named = Named::new("names", r#"["Left!", "right"]"#);
-    let error = Bundle::open(&named.0).unwrap_err().to_string();
+    drop(folder);
+    let folder = named("names", r#"["Left!", "right"]"#);
+    let error = Bundle::open(&folder.0).unwrap_err().to_string();
     assert!(error.contains("files: \"told.onnx\": the task \"Left!\""), "{error}");
-    drop(named);
-    let named = Named::new("twice", r#"["left", "left"]"#);
-    let error = Bundle::open(&named.0).unwrap_err().to_string();
+    drop(folder);
+    let folder = named("twice", r#"["left", "left"]"#);
+    let error = Bundle::open(&folder.0).unwrap_err().to_string();
     assert!(error.contains("the task \"left\" is there twice"), "{error}");
 }

@@ -1,6 +1,13 @@
 //! The modes latent and view on the shipped bundle, and photographs as a transmitter's eyes.
 #![cfg(feature = "cli")]
 
+#[path = "common/drive.rs"]
+mod drive;
+#[path = "common/folder.rs"]
+mod folder;
+
+use drive::drive;
+use folder::Folder;
 use image::{Rgb, RgbImage};
 use semrx::bundle::Bundle;
 use semrx::engine::Engine;
@@ -8,11 +15,10 @@ use semrx::engine::kernel::Isa;
 use semrx::engine::plan::Machine;
 use semrx::receiver::{Config, Mode, Perceiver};
 use semrx::report::record::Outcome;
-use semrx::scene::{CAMVID12, Reception, Street};
-use semrx::sender::{Sender, Settings};
+use semrx::scene::Reception;
+use semrx::sender::Settings;
 use semrx::station::{Published, Station};
-use semrx::wire::Grid;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 const BUNDLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/street");
@@ -37,13 +43,8 @@ fn told(mode: Mode, steps: Option<u16>, channel: &str) -> Vec<Told> {
     let engine = Engine::Plan(Machine::one_thread(Isa::best()));
     let mut station = Station::open(&bundle, Config { mode, steps, ..Config::default() }, true, &engine).unwrap();
     let settings = Settings { channel: channel.parse().unwrap(), seed: 4, ..Settings::default() };
-    let mut sender = Sender::new(settings, &CAMVID12);
-    let (street, mut packets) = (Street::new(3, Grid::new(128, 96)), Vec::new());
-    for frame in 0..3 {
-        sender.send(&street.frame(frame), u64::from(frame) * 200_000, &mut packets).unwrap();
-    }
     let mut told = Vec::new();
-    for packet in packets {
+    for packet in drive(3, 200_000, settings) {
         let erased = |tile: usize| packet.info.erased.contains(tile as u8);
         let mut publish = |published: Published<'_>| {
             let Published::Record { record, refined, .. } = published else { return };
@@ -127,10 +128,7 @@ fn another_head_is_promised_nothing() {
     let mut risks = Vec::new();
     for head in [None, Some("cautious")] {
         let mut station = Station::open_with_head(&bundle, head, Config::default(), true, &engine).unwrap();
-        let mut sender = Sender::new(Settings::default(), &CAMVID12);
-        let mut packets = Vec::new();
-        sender.send(&Street::new(3, Grid::new(128, 96)).frame(0), 0, &mut packets).unwrap();
-        for packet in packets {
+        for packet in drive(1, 200_000, Settings::default()) {
             let publish = &mut |published: Published<'_>| {
                 let Published::Record { record, .. } = published else { return };
                 risks.push((record.risk_permille, record.tasks.is_some()));
@@ -141,21 +139,6 @@ fn another_head_is_promised_nothing() {
     assert_eq!(risks, [(Some(100), false), (None, true)]);
 }
 
-/// A folder of its own, gone when the test is.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 fn semrx(arguments: &[&str]) -> (Option<i32>, String) {
     let done = Command::new(env!("CARGO_BIN_EXE_semrx")).args(arguments).output().unwrap();
     let text = [&done.stdout[..], &done.stderr].concat();
@@ -164,7 +147,7 @@ fn semrx(arguments: &[&str]) -> (Option<i32>, String) {
 
 #[test]
 fn photographs_become_frames_and_damaged_ones_are_named() {
-    let folder = Folder(std::env::temp_dir().join(format!("semrx-modes-{}", std::process::id())));
+    let folder = Folder::new("photographs");
     std::fs::create_dir_all(folder.0.join("images")).unwrap();
     for (name, blue) in [("b.png", 10), ("a.png", 200)] {
         RgbImage::from_pixel(60, 40, Rgb([90, 90, blue])).save(folder.0.join("images").join(name)).unwrap();

@@ -1,6 +1,6 @@
 //! A model that was exported elsewhere, with what says how to sample it: a bundle with the role `generate`, or a plain folder.
 
-use super::{BundleError, Contract, FileEntry, MANIFEST, SCHEMA, listed, manifest, scheduler};
+use super::{BundleError, BundleFile, Contract, FileEntry, MANIFEST, SCHEMA, listed, manifest, scheduler};
 use crate::files;
 use crate::sampler::Scheduler;
 use crate::sampler::config::Keys;
@@ -71,20 +71,20 @@ impl Generative {
             let (model, scheduler) = (dir.join(MODEL), dir.join(SCHEDULER));
             return Ok(Generative { contract, model, shallow: None, null_condition: None, scheduler });
         }
-        Self::open_as(dir, &GENERATE)
-    }
-
-    /// Opens the model of these roles in the bundle `dir`.
-    pub(super) fn open_as(dir: &Path, roles: &Roles) -> Result<Self, BundleError> {
-        let file = dir.join(MANIFEST);
-        let text =
-            files::read(&file, files::MAX_JSON).map_err(|error| BundleError::Read { file: file.clone(), error })?;
+        let (file, text) = manifest::read(dir)?;
         let fail = |reason| BundleError::Manifest { file: file.clone(), reason };
         let listed: Manifest = manifest::whole(&text).map_err(fail)?;
         if listed.schema != SCHEMA {
             return Err(fail(format!("schema: is {}, this semrx reads {SCHEMA}", listed.schema)));
         }
-        let entry = Keys::parse(&text).map_err(|error| fail(error.to_string()))?.text(roles.key);
+        Self::of(dir, &text, &GENERATE, &listed::files(dir, &listed.files)?)
+    }
+
+    /// The model of these roles in the bundle `dir`, by the `text` of its manifest, among its files, which are checked already.
+    pub(super) fn of(dir: &Path, text: &[u8], roles: &Roles, files: &[BundleFile]) -> Result<Self, BundleError> {
+        let file = dir.join(MANIFEST);
+        let fail = |reason| BundleError::Manifest { file: file.clone(), reason };
+        let entry = Keys::parse(text).map_err(|error| fail(error.to_string()))?.text(roles.key);
         let contract = match entry {
             None => Contract::default(),
             Some(entry) => {
@@ -96,18 +96,14 @@ impl Generative {
                 contract
             }
         };
-        let mut files = listed::files(dir, &listed.files)?;
-        let mut take = |role| {
-            let index = files.iter().position(|file| file.role == role)?;
-            Some(files.swap_remove(index).path)
-        };
-        let needed = |role, file: Option<PathBuf>| file.ok_or(BundleError::Role { dir: dir.to_owned(), role });
+        let find = |role| files.iter().find(|file| file.role == role).map(|file| file.path.clone());
+        let needed = |role| find(role).ok_or(BundleError::Role { dir: dir.to_owned(), role });
         Ok(Generative {
             contract,
-            model: needed(roles.model, take(roles.model))?,
-            shallow: take(roles.shallow),
-            null_condition: take(roles.null_condition),
-            scheduler: needed(roles.scheduler, take(roles.scheduler))?,
+            model: needed(roles.model)?,
+            shallow: find(roles.shallow),
+            null_condition: find(roles.null_condition),
+            scheduler: needed(roles.scheduler)?,
         })
     }
 

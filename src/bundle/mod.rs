@@ -61,9 +61,7 @@ impl Bundle {
     /// # Errors
     /// [`BundleError`] names the file, the field and the reason.
     pub fn open(dir: &Path) -> Result<Self, BundleError> {
-        let path = dir.join(MANIFEST);
-        let text =
-            files::read(&path, files::MAX_JSON).map_err(|error| BundleError::Read { file: path.clone(), error })?;
+        let (path, text) = manifest::read(dir)?;
         let manifest: Manifest =
             manifest::whole(&text).map_err(|reason| BundleError::Manifest { file: path.clone(), reason })?;
         let field = |field, reason: String| BundleError::Field { file: path.clone(), field, reason };
@@ -246,7 +244,8 @@ impl Bundle {
     /// # Errors
     /// [`BundleError`] names the file, the field and the reason.
     pub fn view(&self) -> Result<Generative, BundleError> {
-        Generative::open_as(&self.dir, &generative::VIEW)
+        let (_, text) = manifest::read(&self.dir)?;
+        Generative::of(&self.dir, &text, &generative::VIEW, &self.files)
     }
 
     /// Loads the model of `role`, with these inputs and outputs.

@@ -247,25 +247,21 @@ pub fn run(options: &Options) -> Done {
         let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
         opened.map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
     }
-    let rows = if options.depth { depth_rows() } else { chosen(rows(&bundle)?, &options.rows)? };
-    let sent = options.images.as_deref().map(|dir| perceived(&bundle, dir, files, &engine)).transpose()?;
-    let drive = Drive { truths: &truths, sent: sent.as_deref().unwrap_or(&truths) };
-    let outcomes = evaluate_all(&bundle, drive, &cases, &rows, options, &engine)?;
+    let maps = Maps { truths: &truths, files };
+    let evaluated = Evaluated::of(bundle, &maps, &cases, options, &engine)?;
     if let Some(path) = &options.report {
-        let mut bundles = vec![(bundle, rows, sent.clone(), outcomes)];
+        let mut bundles = vec![evaluated];
         if let Some(beside) = &options.beside {
             let beside = bundles::open(beside)?;
-            if (beside.labels(), beside.grid()) != (bundles[0].0.labels(), bundles[0].0.grid()) {
+            let first = &bundles[0].bundle;
+            if (beside.labels(), beside.grid()) != (first.labels(), first.grid()) {
                 return Err(Failure::usage("--beside: its bundle has another label set or another grid"));
             }
-            let rows = chosen(semrx::evaluation::rows(&beside)?, &options.rows)?;
-            let sent = options.images.as_deref().map(|dir| perceived(&beside, dir, files, &engine)).transpose()?;
-            let drive = Drive { truths: &truths, sent: sent.as_deref().unwrap_or(&truths) };
-            let outcomes = evaluate_all(&beside, drive, &cases, &rows, options, &engine)?;
-            bundles.push((beside, rows, sent, outcomes));
+            bundles.push(Evaluated::of(beside, &maps, &cases, options, &engine)?);
         }
         return report(path, options, &truths, &cases, bundles, &engine);
     }
+    let Evaluated { rows, outcomes, .. } = evaluated;
     let text = match (options.depth, options.json) {
         (false, false) => text_table(&truths, &rows, &outcomes),
         (false, true) => format!("{:#}\n", json_table(&rows, &outcomes)),
@@ -273,6 +269,49 @@ pub fn run(options: &Options) -> Done {
         (true, true) => format!("{:#}\n", json!({"schema": 1, "depth": json_depth(&rows, &outcomes)})),
     };
     print(&text)
+}
+
+/// What is evaluated on, with the files that it comes from.
+struct Maps<'a> {
+    truths: &'a [ClassMap],
+    files: &'a [PathBuf],
+}
+
+/// A bundle on all cases.
+struct Evaluated {
+    bundle: Bundle,
+    rows: Vec<Row>,
+    /// What its perceiver saw in the photographs of `--images`.
+    seen: Option<Vec<ClassMap>>,
+    outcomes: Vec<(Outcome, Vec<Scores>)>,
+}
+
+impl Evaluated {
+    fn of(
+        bundle: Bundle,
+        maps: &Maps<'_>,
+        cases: &[Case],
+        options: &Options,
+        engine: &Engine,
+    ) -> Result<Self, Failure> {
+        let rows = if options.depth { depth_rows() } else { chosen(rows(&bundle)?, &options.rows)? };
+        let seen = options.images.as_deref().map(|dir| perceived(&bundle, dir, maps.files, engine)).transpose()?;
+        let mut evaluated = Evaluated { bundle, rows, seen, outcomes: Vec::new() };
+        evaluated.outcomes = evaluated.on(cases, maps.truths, options, engine)?;
+        Ok(evaluated)
+    }
+
+    /// Each of the cases.
+    fn on(
+        &self,
+        cases: &[Case],
+        truths: &[ClassMap],
+        options: &Options,
+        engine: &Engine,
+    ) -> Result<Vec<(Outcome, Vec<Scores>)>, Failure> {
+        let drive = Drive { truths, sent: self.seen.as_deref().unwrap_or(truths) };
+        evaluate_all(&self.bundle, drive, cases, &self.rows, options, engine)
+    }
 }
 
 /// Each of the cases, on `options.threads` of them at a time, over all seeds.
@@ -324,8 +363,6 @@ const RATES: [u32; 6] = [120, 150, 200, 250, 300, 350];
 /// The channel of that curve.
 const RATE_CHANNEL: &str = "tile-loss=0.1";
 
-type Evaluated = (Bundle, Vec<Row>, Option<Vec<ClassMap>>, Vec<(Outcome, Vec<Scores>)>);
-
 /// Writes the page, with what it takes beyond the table.
 fn report(
     path: &Path,
@@ -343,9 +380,9 @@ fn report(
         .map(|max_bytes| Case { payload: Payload::Map, channel: channel.clone(), max_bytes, ..cases[0].clone() })
         .collect();
     let mut evidence = Vec::new();
-    for (bundle, rows, sent, outcomes) in bundles {
-        let drive = Drive { truths, sent: sent.as_deref().unwrap_or(truths) };
-        let rates = evaluate_all(&bundle, drive, &rates, &rows, options, engine)?;
+    for evaluated in bundles {
+        let rates = evaluated.on(&rates, truths, options, engine)?;
+        let Evaluated { bundle, rows, outcomes, .. } = evaluated;
         let bar = progress(truths.len() * cases.len(), "frames, for the gate");
         let recordings = [truths.to_vec()];
         let trials = gate_trials(&bundle, &recordings, cases, options.seed, engine, &mut || bar.inc(1))?;

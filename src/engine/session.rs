@@ -61,18 +61,17 @@ impl Session {
     pub fn load(path: &Path, engine: &Engine, interface: &Interface<'_>) -> Result<Self, EngineError> {
         let &Interface { inputs, lasting, timestep, outputs } = interface;
         let fail = |reason: String| EngineError::Interface { model: path.to_owned(), reason };
+        let wanted: Vec<&str> = outputs.iter().map(|(name, _)| *name).collect();
         let (runner, has_inputs, has_outputs) = match engine {
             Engine::Plan(machine) => {
                 let names: Vec<&str> = inputs.iter().skip(lasting).map(|(name, _)| *name).collect();
                 let stays = Stays { lasting: &names, timestep: timestep.map(|(name, _)| name) };
-                let wanted: Vec<&str> = outputs.iter().map(|(name, _)| *name).collect();
                 let planned = Planned::load_staying(path, machine, stays, &wanted)?;
                 let has = |ports: &[super::plan::Port]| ports.iter().map(Has::planned).collect::<Vec<_>>();
                 let (inputs, outputs) = (has(planned.plan().inputs()), has(planned.plan().outputs()));
                 (Runner::Plan(planned), inputs, outputs)
             }
             Engine::Tract => {
-                let wanted: Vec<&str> = outputs.iter().map(|(name, _)| *name).collect();
                 let model = Model::load_asked(path, &wanted)?;
                 let has = |ports: &[super::Port]| ports.iter().map(Has::loaded).collect::<Vec<_>>();
                 let (inputs, outputs) = (has(model.inputs()), has(model.outputs()));

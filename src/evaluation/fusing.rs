@@ -1,13 +1,12 @@
 //! Temperatures of log-odds, under which they are probabilities (Guo, Pleiss, Sun, Weinberger 2017): of the head's alone, and of the pool of two decisions
 //! (a logarithmic one: Genest, Zidek 1986). A temperature is told by its inverse, the weight that log-odds are multiplied with.
 
-use super::{Case, EvaluationError, receive};
+use super::{Case, EvaluationError, Tried, try_all};
 use crate::bundle::Bundle;
 use crate::engine::Engine;
-use crate::receiver::{Config, Mode, Receiver};
 use crate::report::metrics::Reliability;
+use crate::scene::ClassMap;
 use crate::scene::rule::PAIRS;
-use crate::scene::{ClassMap, Rule};
 
 /// Log-odds count up to here: beyond, they say no more than sure.
 const MOST: f64 = 12.0;
@@ -59,38 +58,25 @@ pub fn fusion_odds(
     engine: &Engine,
     tick: &mut dyn FnMut(),
 ) -> Result<Vec<Odds>, EvaluationError> {
-    let rule = Rule::new(bundle.grid(), bundle.labels());
-    let config = Config { mode: Mode::Hybrid, seed, ..Config::default() };
-    let mut receiver = Receiver::open(bundle, config, Default::default(), engine)?;
     let mut odds = Vec::new();
-    for maps in recordings {
-        for case in cases {
-            receive(bundle.labels(), maps, case, seed, |scene, truth, sequence| {
-                tick();
-                let provisional = receiver.provisional(scene)?;
-                let received = *receiver.belief();
-                let conclusion = receiver.conclude(scene, &provisional, sequence, 0)?;
-                let is_noisy = receiver.is_noisy(scene);
-                if !is_noisy && scene.known_permille() == 1000 {
-                    return Ok(());
-                }
-                let refined = (conclusion.mode == "hybrid").then(|| *receiver.belief());
-                let share = if is_noisy { bundle.fusion.noise_permille } else { bundle.fusion.unknown_permille };
-                let share = f32::from(share) / 1000.0;
-                let pool = refined.map(|refined| received.fused(&refined, share, [1.0 - share, share]));
-                let truth = rule.read_all(&truth.cells).hazards;
-                let likely = |permille: u16| f64::from(permille) / 1000.0;
-                odds.extend((0..PAIRS).map(|pair| Odds {
-                    is_noisy,
-                    received: f64::from(received.hazard[pair]),
-                    pooled: pool.map(|pool| f64::from(pool.hazard[pair])),
-                    said: [&provisional, &conclusion.decision].map(|said| likely(said.hazard_permille[pair])),
-                    is_true: truth.contains(pair),
-                }));
-                Ok(())
-            })?;
+    try_all(bundle, recordings, cases, seed, engine, tick, |tried| {
+        let Tried { scene, truth, provisional, received, conclusion, receiver, .. } = tried;
+        let is_noisy = receiver.is_noisy(scene);
+        if !is_noisy && scene.known_permille() == 1000 {
+            return;
         }
-    }
+        let share = receiver.refined_share(scene);
+        let pool =
+            (conclusion.mode == "hybrid").then(|| received.fused(receiver.belief(), share, [1.0 - share, share]));
+        let likely = |permille: u16| f64::from(permille) / 1000.0;
+        odds.extend((0..PAIRS).map(|pair| Odds {
+            is_noisy,
+            received: f64::from(received.hazard[pair]),
+            pooled: pool.map(|pool| f64::from(pool.hazard[pair])),
+            said: [&provisional, &conclusion.decision].map(|said| likely(said.hazard_permille[pair])),
+            is_true: truth.hazards.contains(pair),
+        }));
+    })?;
     Ok(odds)
 }
 

@@ -1,13 +1,13 @@
 //! Thresholds of the gate with a risk that they keep: learn then test (Angelopoulos, Bates, Candes, Jordan, Lei 2021).
 
-use super::{Case, EvaluationError, Sample, Verdict, receive};
+use super::{Case, EvaluationError, Sample, Tried, Verdict, try_all};
 use crate::bundle::{Bundle, GateBin, GateChannel};
 use crate::engine::Engine;
 use crate::noise::Noise;
-use crate::receiver::{Config, Decision, Mode, Receiver};
+use crate::receiver::Decision;
 use crate::report::metrics::free_error;
+use crate::scene::ClassMap;
 use crate::scene::rule::HazardSet;
-use crate::scene::{ClassMap, Rule};
 
 /// Frames in a row that count as one observation: they are too much alike to count as more.
 const BLOCK: usize = 10;
@@ -67,42 +67,32 @@ pub fn gate_trials(
     engine: &Engine,
     tick: &mut dyn FnMut(),
 ) -> Result<Vec<GateTrial>, EvaluationError> {
-    let rule = Rule::new(bundle.grid(), bundle.labels());
-    let config = Config { mode: Mode::Hybrid, seed, ..Config::default() };
-    let mut receiver = Receiver::open(bundle, config, Default::default(), engine)?;
-    let mut trials = Vec::new();
-    let mut first_block = 0;
+    let mut firsts = vec![0];
     for maps in recordings {
-        for case in cases {
-            receive(bundle.labels(), maps, case, seed, |scene, truth, sequence| {
-                tick();
-                let provisional = receiver.provisional(scene)?;
-                let conclusion = receiver.conclude(scene, &provisional, sequence, 0)?;
-                let soft_snr_cdb = scene.params().payload.soft_bits().map(|_| scene.snr_cdb());
-                let holds = |bin: &GateBin| bin.holds(scene.known_permille(), soft_snr_cdb);
-                let bin = BINS
-                    .iter()
-                    .position(|&(channel, from, below)| holds(&GateBin { channel, from, below, doubt_permille: 0 }));
-                let Some(bin) = bin else { return Ok(()) };
-                let refines = conclusion.mode == "hybrid";
-                let reading = rule.read_all(&truth.cells);
-                let (truth, free) = (reading.hazards, reading.free_permille(bundle.grid()));
-                let verdict = |decision: &Decision| Verdict {
-                    hazards: decision.hazards(),
-                    free_error: free_error(&free, &decision.free_permille),
-                };
-                trials.push(GateTrial {
-                    bin,
-                    block: first_block + sequence as usize / BLOCK,
-                    doubt_permille: provisional.doubt_permille(),
-                    refines,
-                    worse: refines && is_worse(truth, &verdict(&provisional), &verdict(&conclusion.decision)),
-                });
-                Ok(())
-            })?;
-        }
-        first_block += maps.len().div_ceil(BLOCK);
+        firsts.push(firsts[firsts.len() - 1] + maps.len().div_ceil(BLOCK));
     }
+    let mut trials = Vec::new();
+    try_all(bundle, recordings, cases, seed, engine, tick, |tried| {
+        let Tried { scene, truth, recording, sequence, provisional, conclusion, .. } = tried;
+        let soft_snr_cdb = scene.params().payload.soft_bits().map(|_| scene.snr_cdb());
+        let holds = |bin: &GateBin| bin.holds(scene.known_permille(), soft_snr_cdb);
+        let bin =
+            BINS.iter().position(|&(channel, from, below)| holds(&GateBin { channel, from, below, doubt_permille: 0 }));
+        let Some(bin) = bin else { return };
+        let refines = conclusion.mode == "hybrid";
+        let free = truth.free_permille(bundle.grid());
+        let verdict = |decision: &Decision| Verdict {
+            hazards: decision.hazards(),
+            free_error: free_error(&free, &decision.free_permille),
+        };
+        trials.push(GateTrial {
+            bin,
+            block: firsts[recording] + sequence as usize / BLOCK,
+            doubt_permille: provisional.doubt_permille(),
+            refines,
+            worse: refines && is_worse(truth.hazards, &verdict(&provisional), &verdict(&conclusion.decision)),
+        });
+    })?;
     Ok(trials)
 }
 

@@ -18,9 +18,9 @@ pub use rows::{Refining, Row, rows};
 use crate::bundle::{Bundle, BundleError};
 use crate::engine::{Engine, EngineError};
 use crate::link::{ChannelSpec, Packet, srx};
-use crate::receiver::{Config, Receiver};
+use crate::receiver::{Belief, Conclusion, Config, Decision, Mode, Receiver};
 use crate::report::metrics::{Confusion, Reliability};
-use crate::scene::rule::{COLUMNS, HazardSet};
+use crate::scene::rule::{COLUMNS, HazardSet, Reading};
 use crate::scene::{Assembly, ClassMap, Event, LabelSet, Reception, Rule, Scene};
 use crate::sender::{Delta, Sender, Settings};
 use crate::wire::codec::Scratch;
@@ -271,6 +271,52 @@ pub fn receive(
         .filter(|snr_db| snr_db.is_finite())
         .and_then(|snr_db| SnrError::of(&snrs_cdb, snr_db));
     Ok(Arrived { frames, mean_bytes, snr_error })
+}
+
+/// A frame, decided on what arrived and on that refined.
+struct Tried<'a> {
+    pub scene: &'a Scene,
+    /// What the rule reads off the map that was sent.
+    pub truth: Reading,
+    /// Index of its recording, and its number there.
+    pub recording: usize,
+    pub sequence: u32,
+    pub provisional: Decision,
+    /// What the head said of the received scene.
+    pub received: Belief,
+    pub conclusion: Conclusion,
+    /// As it is after the conclusion.
+    pub receiver: &'a Receiver,
+}
+
+/// Sends each of `recordings` through the channels of `cases`, refines every frame that isn't wholly and surely known, and gives it to `each`. `tick` is called
+/// for each frame.
+fn try_all(
+    bundle: &Bundle,
+    recordings: &[Vec<ClassMap>],
+    cases: &[Case],
+    seed: u64,
+    engine: &Engine,
+    tick: &mut dyn FnMut(),
+    mut each: impl FnMut(Tried<'_>),
+) -> Result<(), EvaluationError> {
+    let rule = Rule::new(bundle.grid(), bundle.labels());
+    let config = Config { mode: Mode::Hybrid, seed, ..Config::default() };
+    let mut receiver = Receiver::open(bundle, config, Default::default(), engine)?;
+    for (recording, maps) in recordings.iter().enumerate() {
+        for case in cases {
+            receive(bundle.labels(), maps, case, seed, |scene, truth, sequence| {
+                tick();
+                let provisional = receiver.provisional(scene)?;
+                let received = *receiver.belief();
+                let conclusion = receiver.conclude(scene, &provisional, sequence, 0)?;
+                let (truth, receiver) = (rule.read_all(&truth.cells), &receiver);
+                each(Tried { scene, truth, recording, sequence, provisional, received, conclusion, receiver });
+                Ok(())
+            })?;
+        }
+    }
+    Ok(())
 }
 
 fn sample(rule: &Rule, scene: &Scene, truth: &ClassMap, judged: Judged) -> Sample {

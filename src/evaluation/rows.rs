@@ -237,7 +237,7 @@ impl Judges {
                     Some(refined) => Some(refined.cells.to_vec()),
                     None => Some(fill(scene, |cell| self.prior.cells[cell])),
                 };
-                let confidence = receiver.refined().filter(|_| generated).map(|refined| refined.confidence.to_vec());
+                let confidence = receiver.refined().filter(|_| generated).map(|refined| refined.confidence());
                 let reading = map.as_ref().map(|map| self.rule.read_all(map));
                 let decision = Some(conclusion.decision);
                 let (macs, steps) = (conclusion.macs, conclusion.steps);

@@ -29,7 +29,6 @@ use crate::scene::Scene;
 use crate::wire::{Grid, Header, Payload};
 use head::Head;
 use heapless::String;
-use image::RgbImage;
 use latent::Latent;
 use refine::Refiner;
 use std::fmt::{self, Write};
@@ -290,7 +289,7 @@ impl Receiver {
         self.condition.fill(scene);
         self.head.take_vector(scene.vector());
         self.ask_head()?;
-        let [alone, ..] = self.log_odds_weights(scene);
+        let [alone, _] = self.temperatures(scene);
         Ok(self.belief.weighed(alone).decision())
     }
 
@@ -304,20 +303,22 @@ impl Receiver {
         gate::is_noisy(soft_snr_cdb(scene), &self.bundle.gate)
     }
 
-    /// Weight of the head's log-odds alone, then of those on the received and on the refined scene.
-    fn log_odds_weights(&self, scene: &Scene) -> [f32; 3] {
-        let is_noisy = self.is_noisy(scene);
-        let FusionWeights { unknown_permille, noise_permille, calibrated } = self.bundle.fusion;
+    /// Share of the refined scene's decision in both.
+    pub fn refined_share(&self, scene: &Scene) -> f32 {
+        let FusionWeights { unknown_permille, noise_permille, .. } = self.bundle.fusion;
+        f32::from(if self.is_noisy(scene) { noise_permille } else { unknown_permille }) / 1000.0
+    }
+
+    /// What log-odds are multiplied with: the head's alone, and the pool's of both decisions.
+    fn temperatures(&self, scene: &Scene) -> [f32; 2] {
         // Nothing was calibrated on tokens.
-        let calibrated = calibrated.filter(|_| scene.params().payload != Payload::Tokens);
-        let share = f32::from(if is_noisy { noise_permille } else { unknown_permille }) / 1000.0;
-        let [alone, pooled] = match calibrated {
-            Some(calibrated) if is_noisy => calibrated.noise_permille,
+        let calibrated = self.bundle.fusion.calibrated.filter(|_| scene.params().payload != Payload::Tokens);
+        let permille = match calibrated {
+            Some(calibrated) if self.is_noisy(scene) => calibrated.noise_permille,
             Some(calibrated) => calibrated.unknown_permille,
             None => [1000, 1000],
-        }
-        .map(|permille| f32::from(permille) / 1000.0);
-        [alone, pooled * (1.0 - share), pooled * share]
+        };
+        permille.map(|permille| f32::from(permille) / 1000.0)
     }
 
     fn ask_head(&mut self) -> Result<(), EngineError> {
@@ -380,16 +381,11 @@ impl Receiver {
         if steps == 0 {
             return Ok(conclusion);
         }
-        let generated = match self.config.mode {
+        let (generated, mode) = match self.config.mode {
             Mode::SemanticFirst => return Ok(conclusion),
-            Mode::Auto | Mode::Hybrid => self.refine(scene, provisional, steps, sequence, &mut conclusion),
-            Mode::Latent => self.read_deep(sequence, &mut conclusion),
-            Mode::View => self.regenerate(sequence, &mut conclusion),
-        };
-        let mode = match self.config.mode {
-            Mode::Latent => "latent",
-            Mode::View => "view",
-            _ => "hybrid",
+            Mode::Auto | Mode::Hybrid => (self.refine(scene, provisional, steps, sequence, &mut conclusion), "hybrid"),
+            Mode::Latent => (self.read_deep(sequence, &mut conclusion), "latent"),
+            Mode::View => (self.regenerate(sequence, &mut conclusion), "view"),
         };
         match generated {
             Ok(decision) => (conclusion.decision, conclusion.mode) = (decision, mode),
@@ -411,10 +407,8 @@ impl Receiver {
         sequence: u32,
         conclusion: &mut Conclusion,
     ) -> Result<Decision, Broken<EngineError>> {
-        let [_, received_weight, refined_weight] = self.log_odds_weights(scene);
-        let weights = [received_weight, refined_weight];
-        let FusionWeights { unknown_permille, noise_permille, .. } = self.bundle.fusion;
-        let share = f32::from(if self.is_noisy(scene) { noise_permille } else { unknown_permille }) / 1000.0;
+        let ([_, pooled], share) = (self.temperatures(scene), self.refined_share(scene));
+        let weights = [pooled * (1.0 - share), pooled * share];
         let Receiver { config, head, generator: Generates::Refined(refiner), condition, belief, .. } = self else {
             return Ok(*provisional);
         };
@@ -466,7 +460,7 @@ impl Receiver {
         };
         (conclusion.steps, conclusion.macs) = (view.steps(), conclusion.macs + view.macs() + head.macs());
         view.run(condition, &refine::noise(config.seed, sequence))?;
-        head.run(condition.refined_inputs(view.posterior()), belief).map_err(Broken::Check)?;
+        head.run(condition.refined_inputs(view.perceiver().posterior()), belief).map_err(Broken::Check)?;
         Ok(belief.decision())
     }
 
@@ -516,22 +510,13 @@ impl Receiver {
     /// The map that the last [`sample`](Receiver::sample), or [`conclude`](Receiver::conclude) whose mode was `hybrid` or `view`, has generated: the
     /// refined scene, or what the perceiver saw.
     pub fn refined(&self) -> Option<Refined<'_>> {
-        match &self.generator {
-            Generates::Refined(refiner) => Some(refiner.refined()),
-            Generates::View(view) => {
-                let (cells, confidence, posterior) = (view.cells(), view.confidence(), view.posterior());
-                Some(Refined { cells, confidence, posterior })
-            }
-            Generates::Nothing | Generates::Latent(_) => None,
-        }
-    }
-
-    /// The photograph of the last [`conclude`](Receiver::conclude) whose mode was `view`.
-    pub fn photograph(&self) -> Option<&RgbImage> {
-        match &self.generator {
-            Generates::View(view) => Some(view.photograph()),
-            _ => None,
-        }
+        let (cells, posterior, lost_temperature) = match &self.generator {
+            Generates::Refined(refiner) => (refiner.cells(), refiner.posterior(), self.bundle.restore.lost_temperature),
+            Generates::View(view) => (view.perceiver().cells(), view.perceiver().posterior(), 1.0),
+            Generates::Nothing | Generates::Latent(_) => return None,
+        };
+        let [_, mask, ..] = self.condition.inputs();
+        Some(Refined { cells, posterior, mask, lost_temperature })
     }
 }
 

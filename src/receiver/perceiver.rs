@@ -1,6 +1,6 @@
 //! A perceiver: the class map of a photograph, by a segmenter that knows nothing of channels.
 
-use super::refine::softmax;
+use super::refine::{likeliest, softmax};
 use crate::bundle::{Bundle, BundleError};
 use crate::engine::{Engine, EngineError, Interface, Session};
 use crate::scene::ClassMap;
@@ -18,6 +18,7 @@ pub struct Perceiver {
     image: Vec<f32>,
     logits: Vec<f32>,
     posterior: Vec<f32>,
+    cells: Vec<u8>,
 }
 
 impl Perceiver {
@@ -35,8 +36,8 @@ impl Perceiver {
         let interface = Interface { inputs: &inputs, lasting: 1, timestep: None, outputs: &outputs };
         let session = bundle.session("perceive", engine, &interface)?;
         let (values, logits) = (image.iter().product(), logits.iter().product());
-        let (image, posterior) = (vec![0.0; values], vec![0.0; logits]);
-        Ok(Perceiver { session, grid, size, image, logits: vec![0.0; logits], posterior })
+        let (image, posterior, cells) = (vec![0.0; values], vec![0.0; logits], vec![0; grid.cells()]);
+        Ok(Perceiver { session, grid, size, image, logits: vec![0.0; logits], posterior, cells })
     }
 
     pub fn macs(&self) -> u64 {
@@ -45,7 +46,7 @@ impl Perceiver {
 
     pub fn memory_bytes(&self) -> u64 {
         let planes = [&self.image, &self.logits, &self.posterior].map(|plane| size_of_val(&plane[..]) as u64);
-        self.session.memory_bytes() + planes.into_iter().sum::<u64>()
+        self.session.memory_bytes() + planes.into_iter().sum::<u64>() + self.cells.len() as u64
     }
 
     /// Looks at a photograph of any size; it is scaled, without a border, to the size that the model takes.
@@ -63,6 +64,7 @@ impl Perceiver {
         }
         self.session.run(&[&self.image], &mut [&mut self.logits])?;
         softmax(&self.logits, self.grid.cells(), &mut self.posterior);
+        likeliest(&self.posterior, &mut self.cells);
         Ok(())
     }
 
@@ -72,9 +74,12 @@ impl Perceiver {
     }
 
     /// The likeliest class of each cell of what it looked at last.
+    pub fn cells(&self) -> &[u8] {
+        &self.cells
+    }
+
+    /// [`Perceiver::cells`] as a map.
     pub fn map(&self) -> ClassMap {
-        let mut map = ClassMap::filled(self.grid, 0);
-        super::refine::likeliest(&self.posterior, &mut map.cells, &mut []);
-        map
+        ClassMap { grid: self.grid, cells: self.cells.clone() }
     }
 }

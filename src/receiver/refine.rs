@@ -33,10 +33,26 @@ pub enum SamplerKind {
 #[derive(Debug, Clone, Copy)]
 pub struct Refined<'a> {
     pub cells: &'a [u8],
-    /// Probability of the cell's class, 0..=255 for 0..=1, as far as the bundle has it calibrated.
-    pub confidence: &'a [u8],
     /// Probability of each class in each cell, a plane a class. Not calibrated: the head takes it.
     pub posterior: &'a [f32],
+    /// 1 where the cell was received.
+    pub(super) mask: &'a [f32],
+    /// Of the probabilities of cells that did not arrive.
+    pub(super) lost_temperature: f32,
+}
+
+impl Refined<'_> {
+    /// Probability of each cell's class, 0..=255 for 0..=1, as far as the bundle has it calibrated.
+    pub fn confidence(&self) -> Vec<u8> {
+        let count = self.cells.len();
+        let of = |(cell, &class): (usize, &u8)| match self.mask[cell] {
+            0.0 if self.lost_temperature != 1.0 => {
+                tempered(self.posterior, count, cell, class.into(), self.lost_temperature)
+            }
+            _ => self.posterior[usize::from(class) * count + cell],
+        };
+        self.cells.iter().enumerate().map(|cell| (of(cell) * 255.0) as u8).collect()
+    }
 }
 
 /// A whole step of the restore network.
@@ -63,9 +79,6 @@ pub(super) struct Refiner {
     /// The last estimate, with what arrived put back.
     posterior: Vec<f32>,
     cells: Vec<u8>,
-    confidence: Vec<u8>,
-    /// Of cells that did not arrive.
-    temperature: f32,
 }
 
 /// The restore network as the sampler asks it about one scene.
@@ -137,8 +150,6 @@ impl Refiner {
             weights: vec![0.0; cells],
             posterior: vec![0.0; classes * cells],
             cells: vec![0; cells],
-            confidence: vec![0; cells],
-            temperature: bundle.restore.lost_temperature,
         })
     }
 
@@ -155,7 +166,7 @@ impl Refiner {
     }
 
     pub fn memory_bytes(&self) -> u64 {
-        let planes = size_of_val(&self.weights[..]) + size_of_val(&self.posterior[..]) + 2 * self.cells.len();
+        let planes = size_of_val(&self.weights[..]) + size_of_val(&self.posterior[..]) + self.cells.len();
         let models = [Some(&self.restore), self.shallow.as_ref()].into_iter().flatten();
         models.map(Session::memory_bytes).sum::<u64>() + (planes + self.exploding.memory_bytes()) as u64
     }
@@ -194,14 +205,7 @@ impl Refiner {
             is_enough,
         };
         self.exploding.run(&sigmas, step, noise, &mut asked)?;
-        likeliest(&self.posterior, &mut self.cells, &mut self.confidence);
-        if self.temperature != 1.0 {
-            let [_, arrived, ..] = condition.inputs();
-            for cell in (0..self.cells.len()).filter(|&cell| arrived[cell] == 0.0) {
-                let sure = tempered(&self.posterior, self.cells.len(), cell, self.cells[cell].into(), self.temperature);
-                self.confidence[cell] = (sure * 255.0) as u8;
-            }
-        }
+        likeliest(&self.posterior, &mut self.cells);
         Ok(())
     }
 
@@ -214,8 +218,8 @@ impl Refiner {
         &self.posterior
     }
 
-    pub fn refined(&self) -> Refined<'_> {
-        Refined { cells: &self.cells, confidence: &self.confidence, posterior: &self.posterior }
+    pub fn cells(&self) -> &[u8] {
+        &self.cells
     }
 }
 
@@ -278,17 +282,14 @@ pub(super) fn softmax(logits: &[f32], count: usize, out: &mut [f32]) {
     }
 }
 
-/// The likeliest class of each cell, and its probability, 0..=255 for 0..=1, where there is room for it.
-pub(super) fn likeliest(posterior: &[f32], cells: &mut [u8], confidence: &mut [u8]) {
+/// The likeliest class of each cell.
+pub(super) fn likeliest(posterior: &[f32], cells: &mut [u8]) {
     let count = cells.len();
     for (cell, class) in cells.iter_mut().enumerate() {
         let probability = |class: usize| posterior[class * count + cell];
         let best = (1..posterior.len() / count)
             .fold(0, |best, class| if probability(class) > probability(best) { class } else { best });
         *class = best as u8;
-        if let Some(confidence) = confidence.get_mut(cell) {
-            *confidence = (probability(best) * 255.0) as u8;
-        }
     }
 }
 

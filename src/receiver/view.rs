@@ -2,7 +2,6 @@
 
 use super::condition::{self, Condition};
 use super::perceiver::Perceiver;
-use super::refine::likeliest;
 use crate::bundle::{Bundle, BundleError, Layout};
 use crate::engine::{Arrays, Engine, EngineError};
 use crate::generate::{GenerateError, Generator, Given, Settings};
@@ -18,8 +17,6 @@ pub(super) struct View {
     /// Conditions that the view network takes, by their places in [`condition::NAMES`].
     takes: Vec<usize>,
     photograph: RgbImage,
-    cells: Vec<u8>,
-    confidence: Vec<u8>,
 }
 
 impl View {
@@ -57,14 +54,11 @@ impl View {
             let shape = generator.shape();
             return Err(field(format!("x is {shape:?}, a photograph is [1, 3, height, width]")));
         };
-        let cells = bundle.grid().cells();
         Ok(View {
             perceiver: Perceiver::open(bundle, engine)?,
             photograph: RgbImage::new(width as u32, height as u32),
             generator,
             takes,
-            cells: vec![0; cells],
-            confidence: vec![0; cells],
         })
     }
 
@@ -79,8 +73,8 @@ impl View {
     }
 
     pub fn memory_bytes(&self) -> u64 {
-        let planes = self.photograph.as_raw().len() + 2 * self.cells.len();
-        self.generator.memory_bytes() + self.perceiver.memory_bytes() + planes as u64
+        let photograph = self.photograph.as_raw().len() as u64;
+        self.generator.memory_bytes() + self.perceiver.memory_bytes() + photograph
     }
 
     /// Regenerates a photograph of the scene that `condition` was filled from, and looks at it.
@@ -105,26 +99,11 @@ impl View {
             let value = |channel: usize| ((sample[channel * count + place] + 1.0) * 127.5).round().clamp(0.0, 255.0);
             *pixel = Rgb(std::array::from_fn(|channel| value(channel) as u8));
         }
-        self.perceiver.look(&self.photograph).map_err(Broken::Check)?;
-        likeliest(self.perceiver.posterior(), &mut self.cells, &mut self.confidence);
-        Ok(())
+        self.perceiver.look(&self.photograph).map_err(Broken::Check)
     }
 
-    /// Probability of each class in each cell of the last photograph, a plane a class.
-    pub fn posterior(&self) -> &[f32] {
-        self.perceiver.posterior()
-    }
-
-    pub fn cells(&self) -> &[u8] {
-        &self.cells
-    }
-
-    pub fn confidence(&self) -> &[u8] {
-        &self.confidence
-    }
-
-    /// The last photograph.
-    pub fn photograph(&self) -> &RgbImage {
-        &self.photograph
+    /// What has looked at the last photograph.
+    pub fn perceiver(&self) -> &Perceiver {
+        &self.perceiver
     }
 }

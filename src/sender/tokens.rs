@@ -85,7 +85,7 @@ pub(super) fn by_tile(tokens: &[Token<'_>], params: &Params) -> Vec<Vec<u8>> {
             Token::Vector { .. } => 0,
         };
         let tile: &mut Vec<u8> = &mut tiles[index];
-        let (start, len) = (tile.len(), token.len());
+        let (start, len) = (tile.len(), token.wire_len());
         if start + len <= MAX_LEN {
             tile.resize(start + len, 0);
             // There is as much room as it takes.

@@ -69,12 +69,9 @@ impl<'a> Values<'a> {
         }
     }
 
-    pub fn len(&self) -> usize {
+    /// How many, at least 1.
+    pub fn count(&self) -> usize {
         self.0.len() / 2
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = f32> + use<'a> {
@@ -84,7 +81,7 @@ impl<'a> Values<'a> {
 
 impl Token<'_> {
     /// Bytes that it takes.
-    pub fn len(&self) -> usize {
+    pub fn wire_len(&self) -> usize {
         match self {
             Token::Box { .. } => 11,
             Token::Keypoint { .. } => 7,
@@ -92,17 +89,12 @@ impl Token<'_> {
         }
     }
 
-    /// Always `false`.
-    pub const fn is_empty(&self) -> bool {
-        false
-    }
-
     /// Writes it, and returns its length.
     ///
     /// # Errors
     /// [`WireError::Buffer`].
     pub fn emit(&self, out: &mut [u8]) -> Result<usize, WireError> {
-        let (need, have) = (self.len(), out.len());
+        let (need, have) = (self.wire_len(), out.len());
         let out = out.get_mut(..need).ok_or(WireError::Buffer { need, have })?;
         let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
         match *self {
@@ -116,7 +108,7 @@ impl Token<'_> {
             }
             Token::Vector { meaning, values } => {
                 put(0, &[VECTOR, meaning]);
-                put(2, &(values.len() as u16).to_le_bytes());
+                put(2, &(values.count() as u16).to_le_bytes());
                 put(4, values.0);
             }
         }
