@@ -11,6 +11,8 @@ extern crate std;
 
 #[cfg(feature = "std")]
 pub mod board;
+#[cfg(feature = "std")]
+pub mod budget;
 #[cfg(feature = "onnx")]
 pub mod bundle;
 #[cfg(feature = "std")]

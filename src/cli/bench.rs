@@ -125,14 +125,16 @@ pub fn run(options: &Options) -> Done {
 
 /// The least time that each step of the plan takes, the slowest first.
 fn by_step(model: &mut Planned, runs: u32) -> Result<String, Failure> {
-    let mut times = vec![Duration::ZERO; model.plan().steps().len()];
-    let mut least = vec![Duration::MAX; times.len()];
+    let mut least = vec![Duration::MAX; model.plan().steps().len()];
     for _ in 0..runs {
         fill(model);
-        model.run_timed(&mut times)?;
-        least.iter_mut().zip(&times).for_each(|(least, &time)| *least = time.min(*least));
+        let mut start = Instant::now();
+        model.run_watched(&mut |step| {
+            least[step] = least[step].min(start.elapsed());
+            start = Instant::now();
+        })?;
     }
-    let mut order: Vec<usize> = (0..times.len()).collect();
+    let mut order: Vec<usize> = (0..least.len()).collect();
     order.sort_by_key(|&index| std::cmp::Reverse(least[index]));
     let plan = model.plan();
     let line = |index: usize| {

@@ -40,7 +40,11 @@ pub struct EngineOptions {
 
 impl EngineOptions {
     pub fn open(&self) -> Result<Engine, Failure> {
+        self.engine.open(self.threads())
+    }
+
+    pub fn threads(&self) -> usize {
         let machine = || std::thread::available_parallelism().map_or(1, |threads| threads.get().min(4));
-        self.engine.open(self.threads.map_or_else(machine, usize::from))
+        self.threads.map_or_else(machine, usize::from)
     }
 }

@@ -14,6 +14,18 @@ pub fn allocations() -> usize {
     stats.allocations + stats.reallocations
 }
 
+/// Bytes of the program and its libraries, as they are mapped: no more of them can be resident.
+pub fn program_bytes() -> u64 {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let size = |line: &str| {
+        let mut fields = line.split_ascii_whitespace();
+        let (from, to) = fields.next()?.split_once('-')?;
+        fields.nth(4).filter(|path| path.starts_with('/'))?;
+        Some(u64::from_str_radix(to, 16).ok()? - u64::from_str_radix(from, 16).ok()?)
+    };
+    maps.lines().filter_map(size).sum()
+}
+
 /// Resident memory, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Held {

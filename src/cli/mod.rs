@@ -1,6 +1,7 @@
 //! The command line.
 
 mod bench;
+mod budget;
 mod bundles;
 mod calibrate;
 mod calibrate_fusion;
@@ -10,9 +11,11 @@ mod engine;
 mod eval;
 mod eval_report;
 mod exit;
+mod fits;
 mod infer;
 mod inspect;
 mod lines;
+mod measured;
 mod memory;
 mod output;
 mod records;
@@ -58,6 +61,7 @@ enum Verb {
     Infer(infer::Options),
     Sample(sample::Options),
     Bench(bench::Options),
+    Budget(budget::Options),
     Street(street::Options),
 }
 
@@ -83,6 +87,7 @@ pub fn main() -> ExitCode {
         Verb::Infer(options) => infer::run(&options),
         Verb::Sample(options) => sample::run(&options),
         Verb::Bench(options) => bench::run(&options),
+        Verb::Budget(options) => budget::run(&options),
         Verb::Street(options) => street::run(&options),
     };
     match done {

@@ -5,12 +5,11 @@ use super::exit::Failure;
 use super::lines::{self, Summary};
 use super::output::Printer;
 use super::records::{self, RecordFile};
-use super::{Done, bundles};
+use super::{Done, bundles, fits};
 use clap::{Args, ValueEnum};
-use semrx::board::Profile;
 use semrx::bundle::Bundle;
 use semrx::link::{Address, Packet, SourceOptions, envelope, srx};
-use semrx::receiver::{Config, Depth, Mode, Pace, SamplerKind};
+use semrx::receiver::{Config, Depth, Mode, SamplerKind};
 use semrx::sampler::Cache;
 use semrx::scene::{Dropped, Reception};
 use semrx::station::{Drops, Published, Station};
@@ -62,9 +61,12 @@ pub struct Options {
     /// Time from a frame's arrival to its decision; sampler steps that don't fit are left out
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     deadline_ms: Option<u64>,
-    /// Plan for this board: a name or a profile's path
+    /// Plan for this board: a name, a profile's path, or auto for this machine, which is also checked where none is given
     #[arg(long, value_name = "NAME")]
     board: Option<String>,
+    /// Run what doesn't fit the board or the deadline, and warn of it
+    #[arg(long)]
+    over_budget: bool,
     /// Write a record a frame as JSON lines
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -153,7 +155,18 @@ pub fn run(options: &Options) -> Done {
     let mut source = options.from.source(&SourceOptions { idle, interrupt })?;
     let mut station =
         Station::open_with_head(&bundle, options.head.as_deref(), config, !live, &options.engine.open()?)?;
-    plan(&mut station, &bundle, options)?;
+    fits::check(
+        station.receiver(),
+        &fits::Question {
+            bundle: &bundle,
+            mode: config.mode,
+            steps: config.steps.unwrap_or(bundle.steps),
+            threads: options.engine.threads(),
+            board: options.board.as_deref(),
+            deadline_us: config.deadline_us,
+            over_budget: options.over_budget,
+        },
+    )?;
     let mut recorder = options.record.as_deref().map(|path| RecordFile::create(path, &options.from)).transpose()?;
     let mut printer = Printer::default();
 
@@ -262,43 +275,6 @@ fn cache(text: Option<&str>, steps: u16, bundle: &Bundle) -> Result<Option<Cache
         }
         _ => Ok(cache),
     }
-}
-
-/// Checks the budget before anything runs, and tells the receiver how fast its models are.
-fn plan(station: &mut Station, bundle: &Bundle, options: &Options) -> Done {
-    let receiver = station.receiver();
-    let (head, step) = receiver.macs();
-    let pace = match &options.board {
-        Some(name) => {
-            let board = Profile::find(name)?;
-            let needed = receiver.memory_bytes();
-            let pace = Pace { head_us: board.time_us(head), step_us: board.time_us(step) };
-            log::info!("{}: head {} µs, step {} µs, {needed} bytes", board.name, pace.head_us, pace.step_us);
-            if needed > board.memory_bytes {
-                return Err(Failure::over_budget(format!(
-                    "bundle {} needs {needed} bytes for weights and buffers, {} has {}",
-                    bundle.name(),
-                    board.name,
-                    board.memory_bytes
-                )));
-            }
-            pace
-        }
-        None if options.deadline_ms.is_some() => receiver.measure_pace()?,
-        None => return Ok(()),
-    };
-    if let Some(deadline_ms) = options.deadline_ms
-        && pace.head_us > deadline_ms * 1000
-    {
-        let on = options.board.as_deref().unwrap_or("this machine");
-        return Err(Failure::over_budget(format!(
-            "the head of bundle {} takes {:.1} ms on {on}, more than the deadline of {deadline_ms} ms: give a longer deadline or a smaller bundle",
-            bundle.name(),
-            pace.head_us as f64 / 1000.0
-        )));
-    }
-    receiver.set_pace(pace);
-    Ok(())
 }
 
 /// How long a socket is listened to behind the end marker, while frames are missing.

@@ -7,7 +7,6 @@ use super::{EngineError, Macs};
 use crate::files;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// An ONNX model, quantized or not, as steps over one arena. What has no step of its own runs through tract inside.
 #[derive(Debug)]
@@ -103,12 +102,12 @@ impl Planned {
         self.plan.run_again().map_err(|reason| EngineError::Run { model: self.path.clone(), reason })
     }
 
-    /// [`Planned::run`], which sets `times` to what each step of the plan took.
+    /// [`Plan::run_watched`]
     ///
     /// # Errors
     /// [`EngineError::Run`].
-    pub fn run_timed(&mut self, times: &mut [Duration]) -> Result<(), EngineError> {
-        self.plan.run_timed(times).map_err(|reason| EngineError::Run { model: self.path.clone(), reason })
+    pub fn run_watched(&mut self, done: &mut dyn FnMut(usize)) -> Result<(), EngineError> {
+        self.plan.run_watched(done).map_err(|reason| EngineError::Run { model: self.path.clone(), reason })
     }
 
     /// Runs it on what its inputs hold, which is gone afterwards but for lasting ones.

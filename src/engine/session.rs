@@ -106,6 +106,14 @@ impl Session {
         Ok(session)
     }
 
+    /// Its plan; `None` where tract runs it.
+    pub fn planned(&self) -> Option<&Planned> {
+        match &self.runner {
+            Runner::Plan(planned) => Some(planned),
+            Runner::Tract { .. } => None,
+        }
+    }
+
     /// Multiply-accumulates of one run.
     pub fn macs(&self) -> Macs {
         match &self.runner {

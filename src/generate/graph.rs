@@ -115,6 +115,10 @@ impl Graph {
         ports.any(|(feed, port)| is_time(feed) && !port.is_float())
     }
 
+    pub fn planned(&self) -> &Planned {
+        &self.planned
+    }
+
     /// Multiply-accumulates of a run.
     pub fn macs(&self) -> u64 {
         self.planned.macs().total()

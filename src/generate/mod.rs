@@ -16,7 +16,7 @@ pub use graphs::Asked;
 
 use crate::bundle::{Generative, Kind, Layout};
 use crate::engine::plan::Machine;
-use crate::engine::{Arrays, EngineError};
+use crate::engine::{Arrays, EngineError, Planned};
 use crate::sampler::{
     Cache, Guidance, Guided, Normals, Prediction, Request, RunError, Sampler, Scheduler, Spent, Times,
 };
@@ -121,6 +121,11 @@ impl Generator {
     /// Draws of noise that a sample reads.
     pub fn draws(&self) -> usize {
         self.sampler.draws()
+    }
+
+    /// The model on its plan; not its shallow part.
+    pub fn planned(&self) -> &Planned {
+        self.network.whole().planned()
     }
 
     /// Multiply-accumulates of a sample without a cache, whose first step computes what hangs on the conditions alone.

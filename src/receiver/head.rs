@@ -42,6 +42,10 @@ impl Head {
         &self.tasks
     }
 
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
     pub fn macs(&self) -> u64 {
         self.session.macs().total()
     }

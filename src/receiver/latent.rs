@@ -45,6 +45,11 @@ impl Latent {
         Ok(Latent { coarse, head, sigma, x, deep })
     }
 
+    /// The restore network's coarse part, and the head on it.
+    pub fn sessions(&self) -> [&Session; 2] {
+        [&self.coarse, &self.head]
+    }
+
     pub fn macs(&self) -> u64 {
         self.coarse.macs().total() + self.head.macs().total()
     }

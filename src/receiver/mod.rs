@@ -9,6 +9,7 @@ mod depth;
 mod gate;
 mod head;
 mod latent;
+mod networks;
 mod perceiver;
 mod refine;
 mod steady;

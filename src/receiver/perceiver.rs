@@ -40,6 +40,10 @@ impl Perceiver {
         Ok(Perceiver { session, grid, size, image, logits: vec![0.0; logits], posterior, cells })
     }
 
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+
     pub fn macs(&self) -> u64 {
         self.session.macs().total()
     }

@@ -153,6 +153,11 @@ impl Refiner {
         })
     }
 
+    /// The restore network, and its shallow part where that is asked.
+    pub fn sessions(&self) -> [Option<&Session>; 2] {
+        [Some(&self.restore), self.shallow.as_ref()]
+    }
+
     /// Multiply-accumulates of one step.
     pub fn macs(&self) -> u64 {
         self.restore.macs().total()

@@ -62,6 +62,10 @@ impl View {
         })
     }
 
+    pub fn generator(&self) -> &Generator {
+        &self.generator
+    }
+
     /// Sampler steps of a photograph.
     pub fn steps(&self) -> u16 {
         self.generator.steps() as u16

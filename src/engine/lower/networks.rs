@@ -125,10 +125,12 @@ fn what_lasts_is_computed_once() {
     let stays = Stays { lasting: &lasting, timestep: Some("sigma") };
     let mut planned = Planned::load_staying(&model, &machine, stays, &[]).unwrap();
     let mut afresh = Planned::load(&model, &machine).unwrap();
-    let mut times = vec![std::time::Duration::MAX; planned.plan().steps().len()];
+    let steps = planned.plan().steps().len();
+    let mut done = Vec::new();
     fill(&mut planned);
-    planned.run_timed(&mut times).unwrap();
-    assert!(planned.plan().once() > 5, "{} steps of {}", planned.plan().once(), times.len());
+    planned.run_watched(&mut |step| done.push(step)).unwrap();
+    assert!(done.into_iter().eq(0..steps));
+    assert!(planned.plan().once() > 5, "{} steps of {steps}", planned.plan().once());
     // What x is scaled by; the embedding hangs on the classes that are present as well.
     assert_eq!(planned.plan().timed(), 1);
     planned.fold_timestep(&[0.3]).unwrap();

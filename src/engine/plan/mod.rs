@@ -20,7 +20,6 @@ use slot::{Slot, SlotId};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use step::{Layout, Step};
 use timesteps::Timesteps;
 use timing::{Timing, timings};
@@ -236,6 +235,10 @@ impl Plan {
         &self.steps
     }
 
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
     /// The node of the model that each step works for.
     pub fn labels(&self) -> &[String] {
         &self.labels
@@ -345,16 +348,15 @@ impl Plan {
         self.steps[steps].iter().try_for_each(|step| step.run(&layout, &mut self.arena, &mut self.scratch))
     }
 
-    /// [`Plan::run`], which sets `times` to what each step took.
+    /// [`Plan::run`], which calls `done` with the number of each step once it has run.
     ///
     /// # Errors
     /// As `run`.
-    pub fn run_timed(&mut self, times: &mut [Duration]) -> Result<(), String> {
+    pub fn run_watched(&mut self, done: &mut dyn FnMut(usize)) -> Result<(), String> {
         let layout = self.machine.layout(&self.slots, &self.ranges);
-        self.steps.iter().zip(times).try_for_each(|(step, time)| {
-            let start = Instant::now();
+        self.steps.iter().enumerate().try_for_each(|(index, step)| {
             step.run(&layout, &mut self.arena, &mut self.scratch)?;
-            *time = start.elapsed();
+            done(index);
             Ok(())
         })
     }

@@ -141,7 +141,7 @@ pub enum ConvEnd {
 }
 
 impl ConvEnd {
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         match self {
             ConvEnd::Int8 { scale, .. } => size_of_val(&scale[..]),
             ConvEnd::Float { scale, bias } => size_of_val(&scale[..]) + size_of_val(&bias[..]),
