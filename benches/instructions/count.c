@@ -3,8 +3,8 @@
  *     gcc -O2 -shared -fPIC -o count.so count.c
  *     qemu-aarch64 -cpu cortex-a72 -plugin ./count.so,out=counts.txt PROGRAM ...
  *
- * A marker is `hint #112`, which does nothing on hardware. Each writes a line to `out`: the instructions since the one before. Blocks are
- * counted as they begin, so a stretch may be off by the block that its marker stands in. One thread only. The declarations are those of the
+ * A marker is `hint #112`, which does nothing on hardware. Each writes a line to `out`, and so does the end of the program: the instructions
+ * since the one before. Blocks are counted as they begin, so a stretch may be off by the block that its marker stands in. One thread only. The declarations are those of the
  * documented interface. */
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,6 +17,7 @@ struct qemu_info;
 extern void qemu_plugin_register_vcpu_tb_trans_cb(uint64_t, void (*)(uint64_t, struct qemu_plugin_tb *));
 extern void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *, int, void *, uint64_t);
 extern void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *, void (*)(unsigned, void *), int, void *);
+extern void qemu_plugin_register_atexit_cb(uint64_t, void (*)(uint64_t, void *), void *);
 extern size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
 extern struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
 extern const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *);
@@ -35,6 +36,12 @@ static void marked(unsigned cpu, void *data)
     fprintf(out, "%" PRIu64 "\n", executed - before);
     fflush(out);
     before = executed;
+}
+
+static void ended(uint64_t id, void *data)
+{
+    (void)id;
+    marked(0, data);
 }
 
 static void translated(uint64_t id, struct qemu_plugin_tb *block)
@@ -67,5 +74,6 @@ int qemu_plugin_install(uint64_t id, const struct qemu_info *info, int argc, cha
         }
     }
     qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
+    qemu_plugin_register_atexit_cb(id, ended, NULL);
     return 0;
 }

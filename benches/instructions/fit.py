@@ -16,6 +16,8 @@ import numpy as np
 from scipy.optimize import nnls
 
 HELD_OUT = ("street/head.onnx", "street/restore.onnx", "street/restore_shallow.onnx", "street/latent.onnx")
+# Beside the networks, by their units: what whole frames take (the script `frames`) less what their networks do.
+BESIDE = {"FrameCell": 934, "StepValue": 95, "NoiseValue": 230}
 # So many instructions more or less are not a relative error worth speaking of.
 SLIGHT = 3000
 
@@ -40,8 +42,9 @@ def read(units, counts):
         model = step["model"]
         step["count"] = counts[at]
         at += 1
-    if at != len(counts):
-        raise SystemExit(f"{units} has {at} stretches, {counts} are counted: not of one run")
+    # What comes behind the last network is the program's end.
+    if at + 1 != len(counts):
+        raise SystemExit(f"{units} has {at + 1} stretches, {counts} are counted: not of one run")
     return [step for step in steps if step["complete"]]
 
 
@@ -51,7 +54,7 @@ def fit(steps):
     counts = np.array([step["count"] for step in steps], float)
     weight, size = 1 / (counts + SLIGHT), asked.max(0)
     found, _ = nnls(asked * weight[:, None] / size, counts * weight, maxiter=10_000)
-    return dict(zip(names, found / size))
+    return dict(zip(names, found / size)) | BESIDE
 
 
 def main():

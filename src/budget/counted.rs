@@ -89,8 +89,9 @@ pub(super) const NEON: [f32; UNITS] = [
     NONE,   // LinearElement
     NONE,   // RangeElement
     NONE,   // ConstantByte
-    0.00,   // FrameCell
-    0.00,   // StepValue
+    934.00, // FrameCell
+    95.00,  // StepValue
+    230.00, // NoiseValue
 ];
 
 pub(super) const NEON_DOT: [f32; UNITS] = [
@@ -177,6 +178,7 @@ pub(super) const NEON_DOT: [f32; UNITS] = [
     NONE,   // LinearElement
     NONE,   // RangeElement
     NONE,   // ConstantByte
-    0.00,   // FrameCell
-    0.00,   // StepValue
+    934.00, // FrameCell
+    95.00,  // StepValue
+    230.00, // NoiseValue
 ];

@@ -135,12 +135,13 @@ pub enum Unit {
     ConstantByte,
     /// Beside the networks: a cell of a frame, received and shown to the head.
     FrameCell,
-    /// A class of a cell, in a step of the sampler.
+    /// A class of a cell, in a step of the sampler; and a value of the noise that it starts from.
     StepValue,
+    NoiseValue,
 }
 
 /// How many units there are.
-pub const UNITS: usize = Unit::StepValue as usize + 1;
+pub const UNITS: usize = Unit::NoiseValue as usize + 1;
 
 /// All of them, in their order.
 const ALL: [Unit; UNITS] = [
@@ -229,6 +230,7 @@ const ALL: [Unit; UNITS] = [
     Unit::ConstantByte,
     Unit::FrameCell,
     Unit::StepValue,
+    Unit::NoiseValue,
 ];
 
 /// How often each unit is asked for.

@@ -1,5 +1,6 @@
 //! The networks that a receiver asks, and what a frame takes of them: for budgets, before anything runs.
 
+use super::condition::BITS;
 use super::{Generates, Receiver};
 use crate::budget::{Frame, Instructions, MacCount, Network, Unit};
 use crate::engine::{Planned, Session};
@@ -54,10 +55,12 @@ impl Receiver {
                 frame.whole.take(of("restore"), 1, steps);
                 frame.whole.take(of("head"), 1, 1);
                 frame.whole.work.add(Unit::StepValue, (steps * values) as usize);
+                frame.whole.work.add(Unit::NoiseValue, (steps * cells) as usize * BITS);
             }
             Generates::Latent(_) => {
                 frame.whole.take(of("restore"), 1, 1);
                 frame.whole.take(of("latent"), 1, 1);
+                frame.whole.work.add(Unit::NoiseValue, cells as usize * BITS);
             }
             Generates::View(_) => {
                 frame.whole.take(of("view"), 1, steps);
