@@ -154,7 +154,7 @@ fn options() -> Options {
 }
 
 /// What arrives, with what was sent, of as many frames as are asked for, evenly chosen.
-fn scenes(bundle: &Bundle, maps: &[ClassMap], options: &Options) -> Vec<(Scene, ClassMap)> {
+fn scenes(bundle: &Bundle, maps: &[ClassMap], options: &Options) -> Vec<(Scene<'static>, ClassMap)> {
     let channel: semrx::link::ChannelSpec = options.channel.parse().unwrap_or_else(|error| panic!("{error}"));
     let payload = if channel.sigma.is_some() { Payload::Soft8 } else { Payload::Map };
     let case = Case { payload, channel, blind: false, max_bytes: None, delta: None, cut: Cut::Blocks, parity: 0 };

@@ -5,6 +5,7 @@
 
 #![cfg_attr(not(feature = "std"), no_std)]
 
+#[cfg(any(feature = "alloc", test))]
 extern crate alloc;
 #[cfg(test)]
 extern crate std;
@@ -21,9 +22,9 @@ pub mod engine;
 pub mod evaluation;
 #[cfg(feature = "std")]
 pub mod files;
+pub mod front;
 #[cfg(feature = "onnx")]
 pub mod generate;
-#[cfg(feature = "std")]
 pub mod link;
 #[cfg(feature = "std")]
 pub mod maps;
@@ -33,6 +34,7 @@ pub mod photographs;
 #[cfg(feature = "onnx")]
 pub mod receiver;
 pub mod report;
+#[cfg(feature = "alloc")]
 pub mod sampler;
 pub mod scene;
 #[cfg(feature = "std")]

@@ -4,9 +4,10 @@ use crate::bundle::{Bundle, BundleError};
 use crate::engine::{Engine, EngineError};
 use crate::receiver::{Config, Decision, Gate, Pace, Receiver, Refined, Steady};
 use crate::report::record::{Decided, Outcome, Record, names};
+pub use crate::scene::Drops;
 use crate::scene::{Assembly, Dropped, Event, ReceivedFrame, Reception, Scene};
+use crate::wire::KeyRequest;
 use crate::wire::codec::Scratch;
-use crate::wire::{KeyRequest, WireError};
 use std::time::Instant;
 
 /// What a [`Station`] makes known, in this order for a frame: its provisional decision, then its record.
@@ -17,7 +18,7 @@ pub enum Published<'a> {
     Record {
         record: &'a Record<'a>,
         /// The received scene; `None` for a frame that was lost or refused.
-        scene: Option<&'a Scene>,
+        scene: Option<&'a Scene<'a>>,
         /// The refined scene, where one was generated.
         refined: Option<Refined<'a>>,
     },
@@ -25,28 +26,13 @@ pub enum Published<'a> {
     Dropped(Dropped),
 }
 
-/// Packets that did not end in a scene, and tiles that came damaged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Drops {
-    /// Packets whose header does not hold, or that lean on a key frame that is missing.
-    pub refused: u64,
-    pub duplicate: u64,
-    /// Packets of frames that were closed without them.
-    pub stale: u64,
-    pub other_stream: u64,
-    /// Tiles whose checksum or length is wrong.
-    pub damaged_tiles: u64,
-    /// Headers that came damaged and were mended.
-    pub repaired_headers: u64,
-}
-
 /// A receiver with its stream. Push packets; take what it publishes.
 pub struct Station {
     receiver: Receiver,
     /// What the head's own tasks are called.
     tasks: Vec<String>,
-    assembly: Assembly,
-    scene: Option<Scene>,
+    assembly: Assembly<'static>,
+    scene: Option<Scene<'static>>,
     steady: Steady,
     scratch: Box<Scratch>,
     deadline_us: Option<u64>,
@@ -149,13 +135,7 @@ impl Station {
                     publish(Published::Record { record: &record, scene: None, refined: None });
                 }
                 Event::Dropped(why) => {
-                    let count = match why {
-                        Dropped::Refused(_) => &mut self.drops.refused,
-                        Dropped::Duplicate { .. } => &mut self.drops.duplicate,
-                        Dropped::Stale { .. } => &mut self.drops.stale,
-                        Dropped::OtherStream { .. } => &mut self.drops.other_stream,
-                    };
-                    *count += 1;
+                    self.drops.packet(why);
                     publish(Published::Dropped(why));
                 }
             }
@@ -165,12 +145,12 @@ impl Station {
 
     fn decide(
         &mut self,
-        frame: &ReceivedFrame,
+        frame: &ReceivedFrame<'_>,
         arrival: Instant,
         publish: &mut dyn FnMut(Published<'_>),
     ) -> Result<(), EngineError> {
         let header = &frame.header;
-        self.drops.repaired_headers += frame.repaired as u64;
+        self.drops.frame(frame);
         let mut record = Record {
             capture_us: Some(header.capture_us),
             delay_us: frame.delay_us,
@@ -198,8 +178,7 @@ impl Station {
         let drops = &mut self.drops;
         let missing = scene.take(frame, &mut self.scratch, |index, error| {
             log::debug!("frame {}: tile {index}: {error}", header.sequence);
-            // What a delta frame leans on is missing: nothing is wrong with the frame.
-            drops.damaged_tiles += (error != WireError::NoReference) as u64;
+            drops.tile(error);
         });
         if scene.lacks_key() && !frame.late {
             self.lacks_key = Some(KeyRequest { stream: header.stream, sequence: header.sequence });

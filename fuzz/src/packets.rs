@@ -48,8 +48,8 @@ fn receive(capture: &[u8], mut sealer: Option<Sealer>) {
 }
 
 struct Receiver {
-    assembly: Assembly,
-    scene: Option<Scene>,
+    assembly: Assembly<'static>,
+    scene: Option<Scene<'static>>,
     scratch: Box<Scratch>,
     /// Stretches of sequence numbers that have ended.
     settled: Vec<(u64, u64)>,
@@ -70,7 +70,7 @@ impl Receiver {
         }
     }
 
-    fn show(&mut self, frame: &ReceivedFrame) {
+    fn show(&mut self, frame: &ReceivedFrame<'_>) {
         let header = &frame.header;
         if header.present.len() * header.params.grid.cells() > MOST_SCORES {
             return;

@@ -12,6 +12,7 @@ mod eval;
 mod eval_report;
 mod exit;
 mod fits;
+mod front;
 mod infer;
 mod inspect;
 mod lines;
@@ -56,6 +57,7 @@ enum Verb {
     Demo(demo::Options),
     Send(send::Options),
     Run(run::Options),
+    Front(front::Options),
     Eval(eval::Options),
     Inspect(inspect::Options),
     Infer(infer::Options),
@@ -70,8 +72,8 @@ pub fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn,tract=error"))
         .format_timestamp(None)
         .init();
-    if !matches!(arguments.verb, Verb::Run(_)) {
-        // `run` settles its records first; the others have nothing to settle.
+    if !matches!(arguments.verb, Verb::Run(_) | Verb::Front(_)) {
+        // These settle their records first; the others have nothing to settle.
         for signal in [SIGINT, SIGTERM] {
             if let Err(error) = register_conditional_shutdown(signal, 130, Arc::new(true.into())) {
                 log::warn!("signal handler: {error}");
@@ -82,6 +84,7 @@ pub fn main() -> ExitCode {
         Verb::Demo(options) => demo::run(&options),
         Verb::Send(options) => send::run(&options),
         Verb::Run(options) => run::run(&options),
+        Verb::Front(options) => front::run(&options),
         Verb::Eval(options) => eval::run(&options),
         Verb::Inspect(options) => inspect::run(&options),
         Verb::Infer(options) => infer::run(&options),

@@ -330,5 +330,6 @@ fn reason(why: &Dropped) -> String {
         Dropped::Duplicate { sequence } => format!("frame {sequence} came before"),
         Dropped::Stale { sequence } => format!("frame {sequence} is settled"),
         Dropped::OtherStream { stream } => format!("stream {stream} is not the one followed"),
+        Dropped::NoRoom { sequence } => format!("frame {sequence} is longer than there is memory for"),
     }
 }

@@ -185,7 +185,7 @@ fn changed(turns: &Turns, letters: &[u8], noise: Noise) -> Turns {
 /// The samples that caches are judged on.
 struct Samples<'a> {
     bundle: &'a Bundle,
-    scenes: &'a [Scene],
+    scenes: &'a [Scene<'a>],
     config: Config,
     engine: &'a Engine,
     /// Cells of those without a cache, once there are some.

@@ -218,7 +218,7 @@ pub fn receive(
     maps: &[ClassMap],
     case: &Case,
     seed: u64,
-    mut each: impl FnMut(&Scene, &ClassMap, u32) -> Result<(), EvaluationError>,
+    mut each: impl FnMut(&Scene<'static>, &ClassMap, u32) -> Result<(), EvaluationError>,
 ) -> Result<Arrived, EvaluationError> {
     let settings = Settings {
         payload: case.payload,
@@ -275,7 +275,7 @@ pub fn receive(
 
 /// A frame, decided on what arrived and on that refined.
 struct Tried<'a> {
-    pub scene: &'a Scene,
+    pub scene: &'a Scene<'a>,
     /// What the rule reads off the map that was sent.
     pub truth: Reading,
     /// Index of its recording, and its number there.

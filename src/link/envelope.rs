@@ -11,7 +11,9 @@
 //! The other flags are 0. A varint holds seven bits a byte, least significant first, with bit 7 set on all bytes but the
 //! last; five bytes at most. The same envelope is a UDP datagram, or a record of a `.srx` capture behind its length.
 
-use super::{Erasures, LinkInfo, Packet};
+#[cfg(feature = "std")]
+use super::Packet;
+use super::{Erasures, LinkInfo};
 
 const SNR: u8 = 0x01;
 const DELAY: u8 = 0x02;
@@ -29,7 +31,7 @@ pub struct EnvelopeError {
 
 /// Why a varint could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum VarintError {
+pub enum VarintError {
     /// The bytes end before the varint does.
     Short,
     /// The value doesn't fit 32 bits, or more bytes were spent than it needs.
@@ -42,6 +44,7 @@ pub(super) fn flags_are_known(flags: u8) -> bool {
 }
 
 /// Appends `value` as a varint.
+#[cfg(feature = "std")]
 pub(super) fn push_varint(mut value: u32, out: &mut Vec<u8>) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
@@ -51,7 +54,7 @@ pub(super) fn push_varint(mut value: u32, out: &mut Vec<u8>) {
 }
 
 /// Reads a varint at the start of `bytes`: its value and how many bytes it took.
-pub(super) fn read_varint(bytes: &[u8]) -> Result<(u32, usize), VarintError> {
+pub fn read_varint(bytes: &[u8]) -> Result<(u32, usize), VarintError> {
     let mut value = 0u64;
     for (i, &byte) in bytes.iter().take(5).enumerate() {
         value |= u64::from(byte & 0x7f) << (7 * i);
@@ -67,6 +70,7 @@ pub(super) fn read_varint(bytes: &[u8]) -> Result<(u32, usize), VarintError> {
 }
 
 /// How many bytes `value` takes as a varint.
+#[cfg(feature = "std")]
 pub(super) fn varint_len(value: u32) -> usize {
     match value {
         0..0x80 => 1,
@@ -78,6 +82,7 @@ pub(super) fn varint_len(value: u32) -> usize {
 }
 
 /// Appends the envelope of `packet`, its bytes included.
+#[cfg(feature = "std")]
 pub fn encode(packet: &Packet, out: &mut Vec<u8>) {
     let LinkInfo { snr_cdb, delay_us, erased } = &packet.info;
     let mut flags = 0;
@@ -106,6 +111,7 @@ pub fn encode(packet: &Packet, out: &mut Vec<u8>) {
 }
 
 /// How many bytes [`encode`] appends.
+#[cfg(feature = "std")]
 pub fn encoded_len(packet: &Packet) -> usize {
     let LinkInfo { snr_cdb, delay_us, erased } = &packet.info;
     let snr = if snr_cdb.is_some() { 2 } else { 0 };
@@ -114,6 +120,7 @@ pub fn encoded_len(packet: &Packet) -> usize {
     1 + snr + delay + erased + packet.bytes.len()
 }
 
+#[cfg(feature = "std")]
 fn erased_len(erased: Erasures) -> usize {
     erased.to_bytes().iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)
 }
@@ -175,7 +182,7 @@ pub fn decode(bytes: &[u8]) -> Result<(LinkInfo, &[u8]), EnvelopeError> {
     Ok((info, rest))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "std"))]
 mod tests {
     use super::*;
 

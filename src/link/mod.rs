@@ -1,24 +1,37 @@
 //! Where packets come from and where they go: `.srx` captures, standard input and output, UDP, and a simulated radio.
 //!
-//! The link moves opaque bytes plus what the radio says about them. It doesn't know what the bytes mean.
+//! The link moves opaque bytes plus what the radio says about them. It doesn't know what the bytes mean. Without std, envelopes can be read.
 
+#[cfg(feature = "std")]
 mod address;
+#[cfg(feature = "std")]
 mod channel;
 pub mod envelope;
+#[cfg(feature = "std")]
 mod error;
+#[cfg(feature = "std")]
 mod feed;
+#[cfg(feature = "std")]
 pub mod srx;
+#[cfg(feature = "std")]
 pub mod udp;
 
+#[cfg(feature = "std")]
 pub use address::{Address, AddressError, SourceOptions};
+#[cfg(feature = "std")]
 pub use channel::{Channel, ChannelSpec, CodeBits, Fate, Layout, Slot, SlotKind, SpecError};
+#[cfg(feature = "std")]
 pub use error::LinkError;
 
+#[cfg(feature = "std")]
 use std::sync::Arc;
+#[cfg(feature = "std")]
 use std::sync::atomic::AtomicBool;
+#[cfg(feature = "std")]
 use std::time::Duration;
 
 /// Set to true to make every blocked [`Source`] return [`LinkError::Interrupted`] within 200 ms.
+#[cfg(feature = "std")]
 pub type Interrupt = Arc<AtomicBool>;
 
 /// The slots of a packet that the radio could not deliver: one bit a slot, index 0 to 255.
@@ -50,6 +63,7 @@ impl Erasures {
     }
 
     /// The bit set as 32 bytes: slot `i` is bit `i % 8` of byte `i / 8`.
+    #[cfg(feature = "std")]
     pub(crate) fn to_bytes(self) -> [u8; 32] {
         let mut bytes = [0; 32];
         for (chunk, word) in bytes.chunks_exact_mut(8).zip(self.0) {
@@ -80,6 +94,7 @@ pub struct LinkInfo {
 }
 
 /// Bytes that crossed, or are to cross, the link in one piece.
+#[cfg(feature = "std")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Packet {
     /// At least one byte, at most [`srx::MAX_PACKET_BYTES`] in a capture and about [`udp::MAX_DATAGRAM_BYTES`] over UDP.
@@ -87,6 +102,7 @@ pub struct Packet {
     pub info: LinkInfo,
 }
 
+#[cfg(feature = "std")]
 impl Packet {
     /// A packet that no radio has touched yet.
     pub fn new(bytes: Vec<u8>) -> Self {
@@ -95,6 +111,7 @@ impl Packet {
 }
 
 /// What a [`Source`] has seen so far. What it could not deliver is counted here, never dropped in silence.
+#[cfg(feature = "std")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Packets delivered.
@@ -108,6 +125,7 @@ pub struct Counters {
 }
 
 /// A place that packets come from.
+#[cfg(feature = "std")]
 pub trait Source {
     /// Waits for the next packet; `None` is the end. After an error a damaged capture is at its end, while a socket can
     /// be asked again. An [`Interrupt`] ends the wait within 200 ms.
@@ -124,6 +142,7 @@ pub trait Source {
 }
 
 /// A place that packets go to.
+#[cfg(feature = "std")]
 pub trait Sink {
     /// Sends one packet. When this returns, the packet has left the process.
     fn send(&mut self, packet: &Packet) -> Result<(), LinkError>;
@@ -137,7 +156,7 @@ pub trait Sink {
     fn finish(&mut self) -> Result<(), LinkError>;
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "std"))]
 mod tests {
     use super::*;
 

@@ -4,18 +4,22 @@
 //! [`OPEN_FRAMES`] later frames have begun. What arrives behind a later frame, within [`WINDOW`] frames, is handed on marked late. A number that
 //! has not come when it leaves the window, or when the stream ends, is lost. Every number ends in one [`Event`].
 
-use super::Tiles;
-use crate::wire::{Context, End, Header, KeyRequest, Packet, TilePacket, TileSet, WireError, request_for};
-use alloc::collections::VecDeque;
-use alloc::vec::Vec;
+use super::tiles::{TileMemory, Tiles};
+use crate::wire::{Context, End, FramePacket, Header, KeyRequest, Packet, TilePacket, TileSet, WireError, request_for};
 
 /// Sequence numbers behind the newest one that are still waited for.
 pub const WINDOW: u32 = 64;
 /// Frames whose tiles are gathered at the same time.
 pub const OPEN_FRAMES: usize = 2;
 
-/// Buffers: of the open frames, one that is decided, and those that one packet closes.
+/// Buffers that are in use at most, where each frame is given back before the next packet comes: of the open frames and of the packet's.
+pub const BUFFERS: usize = OPEN_FRAMES + 1;
+
+/// Buffers of its own memory: of the open frames, one that is decided, and those that one packet closes.
 const SPARE: usize = OPEN_FRAMES + 3;
+
+/// Events of one packet: every other number of the window may be lost at once, around the frames that it closes.
+const EVENTS: usize = WINDOW as usize;
 
 /// Bytes that are made room for before they come.
 const MAX_AHEAD: usize = 64 * 1024;
@@ -30,13 +34,14 @@ pub struct Reception {
 }
 
 /// A frame as far as it arrived.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReceivedFrame {
+#[cfg_attr(feature = "alloc", derive(Clone))]
+#[derive(Debug, PartialEq, Eq)]
+pub struct ReceivedFrame<'a> {
     pub header: Header,
     /// The tiles that the sender put in; of a delta frame, those that changed.
     pub sent: TileSet,
     /// Of a delta frame, the changes as tile 0, and no other.
-    pub tiles: Tiles,
+    pub tiles: Tiles<'a>,
     /// Mean over its packets, for tiles that travelled alone.
     pub snr_cdb: Option<i16>,
     /// The longest of its packets.
@@ -49,9 +54,10 @@ pub struct ReceivedFrame {
 }
 
 /// What became of a packet or of a sequence number.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    Frame(ReceivedFrame),
+#[cfg_attr(feature = "alloc", derive(Clone))]
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    Frame(ReceivedFrame<'a>),
     /// `frames` numbers from `sequence` on never came.
     Lost {
         sequence: u32,
@@ -71,11 +77,13 @@ pub enum Dropped {
     Stale { sequence: u32 },
     /// Another stream than the first one heard.
     OtherStream { stream: u16 },
+    /// It, or its frame so far, is longer than the memory that was lent.
+    NoRoom { sequence: u32 },
 }
 
 /// Puts the packets of one stream together. It follows the first stream that it hears.
 #[derive(Debug)]
-pub struct Assembly {
+pub struct Assembly<'a> {
     stream: Option<u16>,
     context: Option<Context>,
     /// One past the highest number that has come. `None` until the stream's first number is known.
@@ -83,31 +91,48 @@ pub struct Assembly {
     /// The numbers below `next` that are still waited for, in order.
     missing: heapless::Vec<u32, { WINDOW as usize }>,
     /// In the order of their numbers.
-    open: heapless::Vec<ReceivedFrame, { OPEN_FRAMES + 1 }>,
+    open: heapless::Vec<ReceivedFrame<'a>, { OPEN_FRAMES + 1 }>,
     /// Buffers that no frame uses.
-    spare: Vec<Tiles>,
-    events: VecDeque<Event>,
+    spare: heapless::Vec<Tiles<'a>, SPARE>,
+    is_lent: bool,
+    events: heapless::Deque<Event<'a>, EVENTS>,
     /// How many frames the stream had, by its end marker.
     end: Option<u64>,
     /// What would help to read a packet that was refused.
     wish: Option<KeyRequest>,
 }
 
-impl Assembly {
+impl<'a> Assembly<'a> {
     /// `from_start`: numbers before the first one heard count as lost. A capture starts with its stream, a socket may join later.
+    #[cfg(feature = "alloc")]
     pub fn new(from_start: bool) -> Self {
+        Self::with(from_start, (0..SPARE).map(|_| Tiles::with_room(0)).collect(), false)
+    }
+
+    /// As [`new`](Assembly::new), in lent memory: a packet, or a frame of tiles, of more than `BYTES` bytes is dropped. Every frame has to be given
+    /// [back](Assembly::recycle).
+    pub fn lent<const BYTES: usize>(from_start: bool, memory: &'a mut [TileMemory<BYTES>; BUFFERS]) -> Self {
+        Self::with(from_start, memory.iter_mut().map(Tiles::lent).collect(), true)
+    }
+
+    fn with(from_start: bool, spare: heapless::Vec<Tiles<'a>, SPARE>, is_lent: bool) -> Self {
         Assembly {
             stream: None,
             context: None,
             next: from_start.then_some(0),
             missing: heapless::Vec::new(),
             open: heapless::Vec::new(),
-            spare: (0..SPARE).map(|_| Tiles::with_room(0)).collect(),
-            // Every other number of the window may be lost at once.
-            events: VecDeque::with_capacity(WINDOW as usize),
+            spare,
+            is_lent,
+            events: heapless::Deque::new(),
             end: None,
             wish: None,
         }
+    }
+
+    /// Forgets the stream, and follows the next one that it hears. The old one has [ended](Assembly::end), and its events are taken.
+    pub fn restart(&mut self, from_start: bool) {
+        *self = Self::with(from_start, core::mem::take(&mut self.spare), self.is_lent);
     }
 
     /// The key frame that a refused packet leans on and that has not been heard, once for each such packet.
@@ -116,7 +141,7 @@ impl Assembly {
     }
 
     /// The next thing that happened, oldest first. Take all before the next [`push`](Assembly::push).
-    pub fn event(&mut self) -> Option<Event> {
+    pub fn event(&mut self) -> Option<Event<'a>> {
         self.events.pop_front()
     }
 
@@ -149,22 +174,7 @@ impl Assembly {
                     return;
                 }
                 self.remember(&frame.header);
-                let mut tiles = self.buffer(&frame.header, bytes.len());
-                for index in (0..tiles.len()).filter(|&index| !erased(index)) {
-                    if let Some(tile) = frame.slot(index) {
-                        tiles.put(index, tile);
-                    }
-                }
-                self.hand_on(ReceivedFrame {
-                    header: frame.header,
-                    sent: frame.sent,
-                    tiles,
-                    snr_cdb: reception.snr_cdb,
-                    delay_us: reception.delay_us,
-                    link_bytes: reception.link_bytes,
-                    late: false,
-                    repaired: frame.repaired,
-                });
+                self.take(frame, bytes.len(), reception, erased);
             }
             Ok(Packet::Tile(tile)) => {
                 if self.is_own(tile.header.stream) {
@@ -175,22 +185,65 @@ impl Assembly {
         }
     }
 
-    /// Gives back the buffer of a frame that nobody needs any more: then the next one takes no new memory.
-    pub fn recycle(&mut self, frame: ReceivedFrame) {
-        if self.spare.len() < SPARE {
-            self.spare.push(frame.tiles);
+    /// A whole frame, of a packet of `len` bytes.
+    fn take(&mut self, frame: FramePacket<'_>, len: usize, reception: Reception, erased: impl Fn(usize) -> bool) {
+        let sequence = frame.header.sequence;
+        let Some(mut tiles) = self.buffer(&frame.header, len, len) else {
+            return self.drop(Dropped::NoRoom { sequence });
+        };
+        for index in (0..tiles.len()).filter(|&index| !erased(index)) {
+            if let Some(tile) = frame.slot(index) {
+                // Never full: there is room for the whole packet.
+                let _ = tiles.put(index, tile);
+            }
         }
+        self.hand_on(ReceivedFrame {
+            header: frame.header,
+            sent: frame.sent,
+            tiles,
+            snr_cdb: reception.snr_cdb,
+            delay_us: reception.delay_us,
+            link_bytes: reception.link_bytes,
+            late: false,
+            repaired: frame.repaired,
+        });
     }
 
-    /// A buffer for a frame of which a packet brings `bytes` bytes.
-    fn buffer(&mut self, header: &Header, bytes: usize) -> Tiles {
-        let room = self.spare.first().map_or(0, Tiles::room);
-        if bytes > room {
-            self.spare.iter_mut().for_each(|tiles| tiles.grow(bytes.next_power_of_two()));
+    /// Gives back the buffer of a frame that nobody needs any more: then the next one takes no new memory.
+    pub fn recycle(&mut self, frame: ReceivedFrame<'a>) {
+        self.recycle_tiles(frame.tiles);
+    }
+
+    /// A buffer for a frame of which a packet brings `bytes` bytes, and that may take `ahead` bytes in all. `None` where the lent ones don't have the room.
+    fn buffer(&mut self, header: &Header, bytes: usize, ahead: usize) -> Option<Tiles<'a>> {
+        self.make_room(ahead);
+        let mut tiles = self.spare.pop()?;
+        if tiles.room() < bytes {
+            self.recycle_tiles(tiles);
+            return None;
         }
-        let mut tiles = self.spare.pop().unwrap_or_else(|| Tiles::with_room(bytes));
         tiles.clear(header.slots());
-        tiles
+        Some(tiles)
+    }
+
+    /// Where the memory isn't lent: a spare buffer, and `bytes` bytes in it.
+    fn make_room(&mut self, bytes: usize) {
+        #[cfg(feature = "alloc")]
+        if !self.is_lent {
+            if self.spare.is_empty() {
+                self.recycle_tiles(Tiles::with_room(bytes));
+            }
+            if self.spare.iter().any(|tiles| tiles.room() < bytes) {
+                self.spare.iter_mut().for_each(|tiles| tiles.grow(bytes.next_power_of_two()));
+            }
+        }
+        #[cfg(not(feature = "alloc"))]
+        let _ = bytes;
+    }
+
+    fn recycle_tiles(&mut self, tiles: Tiles<'a>) {
+        // More than are kept, where the memory isn't lent.
+        let _ = self.spare.push(tiles);
     }
 
     /// The frames that the marker counts may still come: it settles nothing by itself.
@@ -229,7 +282,7 @@ impl Assembly {
     }
 
     fn drop(&mut self, why: Dropped) {
-        self.events.push_back(Event::Dropped(why));
+        self.tell(Event::Dropped(why));
     }
 
     fn is_own(&mut self, stream: u16) -> bool {
@@ -255,9 +308,13 @@ impl Assembly {
                 return self.drop(Dropped::Stale { sequence });
             }
             let header = packet.header;
+            // Its other tiles may be as long; but what has not come is not worth much memory.
+            let ahead = (header.params.slots() * packet.tile.len()).min(MAX_AHEAD);
+            let Some(tiles) = self.buffer(&header, packet.tile.len(), ahead) else {
+                return self.drop(Dropped::NoRoom { sequence });
+            };
             let frame = ReceivedFrame {
-                // Its other tiles may be as long; but what has not come is not worth much memory.
-                tiles: self.buffer(&header, (header.params.slots() * packet.tile.len()).min(MAX_AHEAD)),
+                tiles,
                 header,
                 sent: TileSet::all(header.params.slots()),
                 snr_cdb: None,
@@ -280,20 +337,25 @@ impl Assembly {
         if frame.tiles.get(packet.index).is_some() {
             return self.drop(Dropped::Duplicate { sequence });
         }
-        frame.tiles.put(packet.index, packet.tile);
-        let arrived = frame.tiles.arrived() as i32;
-        frame.snr_cdb = match (frame.snr_cdb, reception.snr_cdb) {
-            (Some(mean), Some(new)) => Some((mean as i32 + (new as i32 - mean as i32) / arrived) as i16),
-            (mean, new) => mean.or(new),
-        };
-        frame.delay_us = frame.delay_us.max(reception.delay_us);
-        frame.link_bytes += reception.link_bytes;
-        frame.repaired |= packet.repaired;
+        let kept = frame.tiles.put(packet.index, packet.tile);
+        if kept.is_ok() {
+            let arrived = frame.tiles.arrived() as i32;
+            frame.snr_cdb = match (frame.snr_cdb, reception.snr_cdb) {
+                (Some(mean), Some(new)) => Some((mean as i32 + (new as i32 - mean as i32) / arrived) as i16),
+                (mean, new) => mean.or(new),
+            };
+            frame.delay_us = frame.delay_us.max(reception.delay_us);
+            frame.link_bytes += reception.link_bytes;
+            frame.repaired |= packet.repaired;
+        }
         let complete = frame.tiles.arrived() == frame.tiles.len();
         let is_open = |own: &Self| own.open.iter().any(|frame| frame.header.sequence == sequence);
         while self.open.len() > OPEN_FRAMES || complete && is_open(self) {
             let oldest = self.open.remove(0);
             self.hand_on(oldest);
+        }
+        if kept.is_err() {
+            self.drop(Dropped::NoRoom { sequence });
         }
     }
 
@@ -301,7 +363,7 @@ impl Assembly {
         self.next.is_some_and(|next| (sequence as u64) < next) && self.missing.binary_search(&sequence).is_err()
     }
 
-    fn hand_on(&mut self, mut frame: ReceivedFrame) {
+    fn hand_on(&mut self, mut frame: ReceivedFrame<'a>) {
         let sequence = frame.header.sequence;
         let next = *self.next.get_or_insert(sequence as u64);
         if sequence as u64 >= next {
@@ -311,12 +373,18 @@ impl Assembly {
             self.missing.remove(place);
             frame.late = true;
         } else {
+            self.recycle(frame);
             return self.drop(match next - sequence as u64 <= WINDOW as u64 {
                 true => Dropped::Duplicate { sequence },
                 false => Dropped::Stale { sequence },
             });
         }
-        self.events.push_back(Event::Frame(frame));
+        self.tell(Event::Frame(frame));
+    }
+
+    fn tell(&mut self, event: Event<'a>) {
+        // Never full where all are taken before the next packet.
+        let _ = self.events.push_back(event);
     }
 
     /// Numbers in a row that are lost at the same time are one gap.
@@ -326,7 +394,7 @@ impl Assembly {
         {
             *count = count.saturating_add(frames);
         } else {
-            self.events.push_back(Event::Lost { sequence, frames });
+            self.tell(Event::Lost { sequence, frames });
         }
     }
 
@@ -349,11 +417,13 @@ impl Assembly {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "alloc"))]
 mod tests {
     use super::*;
     use crate::wire::codec::Scratch;
     use crate::wire::{ClassSet, Cut, Grid, Params, Payload, Tiling, buffer_len, emit_end, emit_frame, emit_tile};
+    use alloc::vec;
+    use alloc::vec::Vec;
 
     fn header(sequence: u32) -> Header {
         Header {
@@ -414,6 +484,7 @@ mod tests {
                 Event::Dropped(Dropped::Stale { .. }) => "stale".into(),
                 Event::Dropped(Dropped::OtherStream { .. }) => "other".into(),
                 Event::Dropped(Dropped::Refused(_)) => "refused".into(),
+                Event::Dropped(Dropped::NoRoom { .. }) => "no room".into(),
             });
         }
         words.join(" ")

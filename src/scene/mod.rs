@@ -1,35 +1,57 @@
 //! What a frame says: the class of each cell, how sure, what is missing, and what the stream showed before.
 
 pub mod assembly;
+mod buffer;
+#[cfg(feature = "alloc")]
 mod denoise;
+mod drops;
+#[cfg(feature = "alloc")]
 mod fill;
 mod labels;
+#[cfg(feature = "alloc")]
 mod map;
+mod memory;
 pub mod parity;
+#[cfg(feature = "alloc")]
 mod regions;
 pub mod rule;
+#[cfg(feature = "alloc")]
 mod snr;
+#[cfg(feature = "alloc")]
 mod street;
 mod tiles;
 
 pub use assembly::{Assembly, Dropped, Event, ReceivedFrame, Reception};
+pub use buffer::Full;
+#[cfg(feature = "alloc")]
 pub use denoise::{Decider, FDS_BELOW_CDB, Soft};
+pub use drops::Drops;
+#[cfg(feature = "alloc")]
 pub use fill::{Nearest, nearest_fill};
 pub use labels::{CAMVID12, CITYSCAPES20, Class, LABEL_SETS, LabelSet, Role};
+#[cfg(feature = "alloc")]
 pub use map::ClassMap;
+pub use memory::SceneMemory;
+#[cfg(feature = "alloc")]
 pub use regions::{Regions, beside};
-pub use rule::{Rule, Tally};
+pub use rule::Rule;
+#[cfg(feature = "alloc")]
+pub use rule::Tally;
+#[cfg(feature = "alloc")]
 pub use snr::{BLIND_CDB, blind_snr_cdb};
+#[cfg(feature = "alloc")]
 pub use street::Street;
-pub use tiles::Tiles;
+pub use tiles::{TileMemory, Tiles};
 
 use crate::wire::codec::Scratch;
+#[cfg(feature = "alloc")]
+use crate::wire::soft;
 use crate::wire::{
-    Header, Params, Payload, TileSet, WireError, decode_map_tile, read_changes, read_map_tile, read_soft_tile,
-    read_tokens, soft, tokens,
+    ClassSet, Cut, Grid, Header, Params, Payload, TileSet, Tiling, WireError, decode_map_tile, read_changes,
+    read_map_tile, read_soft_tile, read_tokens, tokens,
 };
-use alloc::vec;
-use alloc::vec::Vec;
+use buffer::Buffer;
+use parity::Lost;
 use tokens::Token;
 
 /// A cell that the stream has not shown yet, in [`Scene::held`].
@@ -39,21 +61,25 @@ pub const NEVER: u8 = 255;
 ///
 /// [`take`](Scene::take) shows it a frame: [`begin`](Scene::begin), then [`put_tile`](Scene::put_tile) for each tile that arrived, or
 /// [`put_changes`](Scene::put_changes) of a delta frame, then [`finish`](Scene::finish).
-#[derive(Debug, Clone)]
-pub struct Scene {
+#[cfg_attr(feature = "alloc", derive(Clone))]
+#[derive(Debug)]
+pub struct Scene<'a> {
     params: Params,
     /// Class of each known cell; what stands in the others means nothing.
-    cells: Vec<u8>,
-    confidence: Vec<u8>,
-    known: Vec<bool>,
-    held: Vec<u8>,
-    held_age: Vec<u16>,
-    key_frame: Option<KeyFrame>,
+    cells: Buffer<'a, u8>,
+    confidence: Buffer<'a, u8>,
+    known: Buffer<'a, bool>,
+    /// `None` in lent memory.
+    held: Option<Held<'a>>,
+    key_frame: Option<KeyFrame<'a>>,
     /// Soft codes, a plane per present class; empty for the other payloads.
-    codes: Vec<u8>,
+    codes: Buffer<'a, u8>,
     /// The last feature vector for the head that the frame brought.
-    vector: Vec<f32>,
-    present: Vec<u8>,
+    vector: Buffer<'a, f32>,
+    /// A tile of parity's length, for what is restored.
+    restored: Buffer<'a, u8>,
+    present: heapless::Vec<u8, { ClassSet::MAX_CLASSES as usize }>,
+    #[cfg(feature = "alloc")]
     decider: Decider,
     sequence: Option<u32>,
     is_key: bool,
@@ -66,34 +92,90 @@ pub struct Scene {
     lacks_key: bool,
 }
 
-/// What delta frames lean on: the last key frame, as far as it arrived.
-#[derive(Debug, Clone)]
-struct KeyFrame {
-    /// `None` before the first one.
-    sequence: Option<u32>,
-    cells: Vec<u8>,
-    known: Vec<bool>,
+/// What the stream showed before.
+#[cfg_attr(feature = "alloc", derive(Clone))]
+#[derive(Debug)]
+struct Held<'a> {
+    cells: Buffer<'a, u8>,
+    age: Buffer<'a, u16>,
 }
 
-impl Scene {
+/// What delta frames lean on: the last key frame, as far as it arrived.
+#[cfg_attr(feature = "alloc", derive(Clone))]
+#[derive(Debug)]
+struct KeyFrame<'a> {
+    /// `None` before the first one.
+    sequence: Option<u32>,
+    cells: Buffer<'a, u8>,
+    known: Buffer<'a, bool>,
+}
+
+/// Of a scene without cells.
+const NO_CELLS: Params = Params {
+    grid: Grid::new(0, 0),
+    tiling: Tiling { rows: 1, cols: 1 },
+    cut: Cut::Blocks,
+    parity: 0,
+    payload: Payload::Map,
+    label_set: 0,
+    classes: 0,
+};
+
+impl<'a> Scene<'a> {
     /// A scene with nothing known and nothing held.
+    #[cfg(feature = "alloc")]
     pub fn new(params: Params) -> Self {
-        let cells = params.grid.cells();
-        Scene {
+        let Params { payload, .. } = params;
+        let vector = if payload == Payload::Tokens { tokens::MAX_VALUES } else { 0 };
+        let key_frame = (payload == Payload::Map).then(|| KeyFrame {
+            sequence: None,
+            cells: Buffer::owned(0),
+            known: Buffer::owned(0),
+        });
+        let mut scene = Scene {
             params,
-            cells: vec![0; cells],
-            confidence: vec![0; cells],
-            known: vec![false; cells],
-            held: vec![NEVER; cells],
-            held_age: vec![0; cells],
-            key_frame: (params.payload == Payload::Map).then(|| KeyFrame {
+            cells: Buffer::owned(0),
+            confidence: Buffer::owned(0),
+            known: Buffer::owned(0),
+            held: Some(Held { cells: Buffer::owned(0), age: Buffer::owned(0) }),
+            key_frame,
+            codes: Buffer::owned(payload.soft_bits().map_or(0, |_| params.grid.cells() * params.classes as usize)),
+            vector: Buffer::owned(vector),
+            restored: Buffer::owned(0),
+            present: heapless::Vec::new(),
+            decider: Decider::default(),
+            sequence: None,
+            is_key: false,
+            snr_cdb: None,
+            blind_snr_cdb: None,
+            open: false,
+            lacks_key: false,
+        };
+        // Never full: the memory is its own.
+        let _ = scene.lay_out();
+        scene
+    }
+
+    /// A scene of no cells in lent memory: [`restart`](Scene::restart) it for a stream. It holds nothing of the frames before, takes late frames in like any other, and
+    /// keeps no feature vector.
+    pub fn lent<const CELLS: usize, const BYTES: usize>(memory: &'a mut SceneMemory<CELLS, BYTES>) -> Self {
+        let SceneMemory { cells, confidence, known, key_cells, key_known, restored } = memory;
+        Scene {
+            params: NO_CELLS,
+            cells: Buffer::lent(cells),
+            confidence: Buffer::lent(confidence),
+            known: Buffer::lent(known),
+            held: None,
+            key_frame: Some(KeyFrame {
                 sequence: None,
-                cells: vec![0; cells],
-                known: vec![false; cells],
+                cells: Buffer::lent(key_cells),
+                known: Buffer::lent(key_known),
             }),
-            codes: Vec::with_capacity(params.payload.soft_bits().map_or(0, |_| cells * params.classes as usize)),
-            vector: Vec::with_capacity(if params.payload == Payload::Tokens { tokens::MAX_VALUES } else { 0 }),
-            present: Vec::with_capacity(params.classes as usize),
+            codes: Buffer::lent(&mut []),
+            vector: Buffer::lent(&mut []),
+            restored: Buffer::lent(restored),
+            present: heapless::Vec::new(),
+            #[cfg(feature = "alloc")]
             decider: Decider::default(),
             sequence: None,
             is_key: false,
@@ -104,14 +186,58 @@ impl Scene {
         }
     }
 
+    /// Whether [`restart`](Scene::restart) has room for frames of `params`.
+    pub fn has_room(&self, params: &Params) -> bool {
+        let is_lent = self.held.is_none();
+        !is_lent || params.payload.soft_bits().is_none() && params.grid.cells() <= self.cells.capacity()
+    }
+
+    /// Nothing known and nothing held, for a stream of `params`.
+    ///
+    /// # Errors
+    /// [`Full`]: the grid has more cells than memory was lent for, or the payload is soft and memory was lent. Its parameters are then as they were.
+    pub fn restart(&mut self, params: Params) -> Result<(), Full> {
+        if !self.has_room(&params) {
+            return Err(Full);
+        }
+        self.params = params;
+        (self.sequence, self.open, self.lacks_key) = (None, false, false);
+        self.lay_out()
+    }
+
+    /// Gives each buffer a value for each cell, as a scene has them before the first frame.
+    fn lay_out(&mut self) -> Result<(), Full> {
+        let cells = self.params.grid.cells();
+        self.cells.refill(cells, 0)?;
+        self.confidence.refill(cells, 0)?;
+        self.known.refill(cells, false)?;
+        if let Some(held) = &mut self.held {
+            held.cells.refill(cells, NEVER)?;
+            held.age.refill(cells, 0)?;
+        }
+        if let Some(key_frame) = &mut self.key_frame {
+            key_frame.sequence = None;
+            key_frame.cells.refill(cells, 0)?;
+            key_frame.known.refill(cells, false)?;
+        }
+        Ok(())
+    }
+
     /// A scene with nothing held, for a frame of the same stream that came late: it leans on the same key frame.
-    pub fn beside(&self) -> Scene {
-        Scene { key_frame: self.key_frame.clone(), ..Scene::new(self.params) }
+    #[cfg(feature = "alloc")]
+    pub fn beside(&self) -> Scene<'static> {
+        let key_frame = self.key_frame.as_ref().map(|KeyFrame { sequence, cells, known }| KeyFrame {
+            sequence: *sequence,
+            cells: cells.copied(),
+            known: known.copied(),
+        });
+        Scene { key_frame, ..Scene::new(self.params) }
     }
 
     /// Takes over the key frame of a scene [beside](Scene::beside) this one, if it is newer.
-    pub fn take_key_frame(&mut self, other: Scene) {
-        let sequence = |key_frame: &Option<KeyFrame>| key_frame.as_ref().and_then(|key_frame| key_frame.sequence);
+    #[cfg(feature = "alloc")]
+    pub fn take_key_frame(&mut self, other: Scene<'a>) {
+        let sequence = |key_frame: &Option<KeyFrame<'_>>| key_frame.as_ref().and_then(|key_frame| key_frame.sequence);
         if sequence(&other.key_frame) > sequence(&self.key_frame) {
             self.key_frame = other.key_frame;
         }
@@ -128,7 +254,9 @@ impl Scene {
         self.hold();
         let age = self.sequence.map_or(0, |last| header.sequence.saturating_sub(last));
         let age = age.min(u16::MAX as u32) as u16;
-        self.held_age.iter_mut().for_each(|held| *held = held.saturating_add(age));
+        if let Some(held) = &mut self.held {
+            held.age.iter_mut().for_each(|held| *held = held.saturating_add(age));
+        }
         self.sequence = Some(header.sequence);
         self.is_key = header.key;
         self.known.fill(false);
@@ -138,19 +266,19 @@ impl Scene {
         self.present.extend(header.present.iter());
         self.vector.clear();
         if self.params.payload.soft_bits().is_some() {
-            self.codes.clear();
-            self.codes.resize(self.cells.len() * self.present.len(), 0);
+            // Never full: a soft payload has its own memory.
+            let _ = self.codes.refill(self.cells.len() * self.present.len(), 0);
         }
         self.open = true;
     }
 
     fn hold(&mut self) {
-        if !core::mem::take(&mut self.open) {
-            return;
-        }
-        for cell in (0..self.cells.len()).filter(|&cell| self.known[cell]) {
-            self.held[cell] = self.cells[cell];
-            self.held_age[cell] = 0;
+        let is_open = core::mem::take(&mut self.open);
+        let Some(held) = self.held.as_mut().filter(|_| is_open) else { return };
+        let (cells, ages) = (&mut held.cells[..], &mut held.age[..]);
+        let shown = self.cells.iter().zip(self.known.iter()).enumerate().filter(|(_, (_, known))| **known);
+        for (cell, (&class, _)) in shown {
+            (cells[cell], ages[cell]) = (class, 0);
         }
     }
 
@@ -179,13 +307,15 @@ impl Scene {
         let told = read_tokens(header, index, tile)?;
         told.clone().try_for_each(|token| token.map(|_| ()))?;
         let row = self.params.grid.width as usize;
+        let (cells, known, confidence) = (&mut self.cells[..], &mut self.known[..], &mut self.confidence[..]);
         for token in told.flatten() {
             let (class, sure, [x, y, width, height]) = match token {
                 Token::Box { class, confidence, x, y, width, height } => (class, confidence, [x, y, width, height]),
                 Token::Keypoint { class, confidence, x, y } => (class, confidence, [x, y, 1, 1]),
                 Token::Vector { meaning: tokens::FOR_HEAD, values } => {
                     self.vector.clear();
-                    self.vector.extend(values.iter());
+                    // Whose memory is lent has no head to read it.
+                    let _ = values.iter().try_for_each(|value| self.vector.append(&[value]));
                     continue;
                 }
                 Token::Vector { .. } => continue,
@@ -193,8 +323,8 @@ impl Scene {
             let [x, y, width, height] = [x, y, width, height].map(usize::from);
             for from in (y..y + height).map(|y| y * row + x) {
                 for cell in from..from + width {
-                    if !self.known[cell] || self.confidence[cell] <= sure {
-                        (self.cells[cell], self.known[cell], self.confidence[cell]) = (class, true, sure);
+                    if !known[cell] || confidence[cell] <= sure {
+                        (cells[cell], known[cell], confidence[cell]) = (class, true, sure);
                     }
                 }
             }
@@ -214,11 +344,11 @@ impl Scene {
             self.lacks_key = true;
             return Err(WireError::NoReference);
         };
-        let mut holds = TileSet::default();
+        let (mut holds, cells) = (TileSet::default(), &mut self.cells[..]);
         for index in (0..tiling.tiles()).filter(|&index| key_frame.holds(&self.params, index)) {
             holds.insert(index);
             for cell in self.params.patch(index).into_iter().flat_map(|patch| patch.indices(grid)) {
-                self.cells[cell] = key_frame.cells[cell];
+                cells[cell] = key_frame.cells[cell];
             }
         }
         self.lacks_key = holds.len() < tiling.tiles();
@@ -226,7 +356,7 @@ impl Scene {
             None => Ok(false),
             Some(_) if changed.is_empty() => Ok(true),
             Some(_) if !changed.iter().all(|index| holds.contains(index)) => Err(WireError::NoReference),
-            Some(changes) => read_changes(header, changed, changes, &key_frame.cells, &mut self.cells).map(|()| true),
+            Some(changes) => read_changes(header, changed, changes, &key_frame.cells, cells).map(|()| true),
         };
         for index in holds.iter().filter(|&index| !changed.contains(index) || read == Ok(true)) {
             self.know(index);
@@ -246,8 +376,9 @@ impl Scene {
 
     fn know(&mut self, index: usize) {
         let Some(patch) = self.params.patch(index) else { return };
+        let (known, confidence) = (&mut self.known[..], &mut self.confidence[..]);
         for cell in patch.indices(self.params.grid) {
-            (self.known[cell], self.confidence[cell]) = (true, 255);
+            (known[cell], confidence[cell]) = (true, 255);
         }
     }
 
@@ -256,7 +387,7 @@ impl Scene {
     /// The frame's parameters are those of the scene, and its sequence number is past the last frame's.
     pub fn take(
         &mut self,
-        frame: &ReceivedFrame,
+        frame: &ReceivedFrame<'_>,
         scratch: &mut Scratch,
         mut damaged: impl FnMut(usize, WireError),
     ) -> usize {
@@ -274,11 +405,7 @@ impl Scene {
                 put.unwrap_or_else(|error| damaged(index, error));
             }
             if header.params.parity > 0 && self.missing() > 0 {
-                for (index, data) in parity::restore(frame) {
-                    if decode_map_tile(header, index, &data, scratch, &mut self.cells).is_ok() {
-                        self.know(index);
-                    }
-                }
+                self.restore(frame, scratch);
             }
         }
         let missing = match self.params.payload {
@@ -289,16 +416,34 @@ impl Scene {
         missing
     }
 
+    /// Makes good for lost tiles by those of parity.
+    fn restore(&mut self, frame: &ReceivedFrame<'_>, scratch: &mut Scratch) {
+        let Some(lost) = Lost::of(frame) else { return };
+        for index in lost.missing().iter() {
+            let Some(data) = lost.restore(index, &mut self.restored) else { continue };
+            if decode_map_tile(&frame.header, index, data, scratch, &mut self.cells).is_ok() {
+                self.know(index);
+            }
+        }
+    }
+
     /// Closes the frame: soft codes become classes, by argmax or by FDS as the SNR asks ([`FDS_BELOW_CDB`]). `snr_cdb` is what the link told; of
     /// a soft payload it is [estimated](blind_snr_cdb) where the link told none. Later frames may lean on a key frame.
     pub fn finish(&mut self, snr_cdb: Option<i16>) {
-        if let Some(key_frame) = self.key_frame.as_mut().filter(|_| self.is_key) {
+        let is_newer = |key_frame: &&mut KeyFrame<'_>| key_frame.sequence < self.sequence;
+        if let Some(key_frame) = self.key_frame.as_mut().filter(|_| self.is_key).filter(is_newer) {
             key_frame.sequence = self.sequence;
             key_frame.cells.copy_from_slice(&self.cells);
             key_frame.known.copy_from_slice(&self.known);
         }
         self.snr_cdb = snr_cdb;
         self.blind_snr_cdb = None;
+        #[cfg(feature = "alloc")]
+        self.denoise();
+    }
+
+    #[cfg(feature = "alloc")]
+    fn denoise(&mut self) {
         let Some(bits) = self.params.payload.soft_bits() else { return };
         let soft = Soft {
             grid: self.params.grid,
@@ -307,7 +452,7 @@ impl Scene {
             known: &self.known,
             unit: soft::unit_steps(bits),
         };
-        if snr_cdb.is_none() {
+        if self.snr_cdb.is_none() {
             self.blind_snr_cdb = blind_snr_cdb(&soft);
         }
         let method = match self.snr_cdb.or(self.blind_snr_cdb) {
@@ -334,17 +479,17 @@ impl Scene {
     /// Known cells of 1000.
     pub fn known_permille(&self) -> u16 {
         let known = self.known.iter().filter(|known| **known).count();
-        (known * 1000 / self.known.len()) as u16
+        (known * 1000 / self.known.len().max(1)) as u16
     }
 
-    /// The class that each cell showed when it was last received before this frame, or [`NEVER`].
+    /// The class that each cell showed when it was last received before this frame, or [`NEVER`]. Empty in lent memory.
     pub fn held(&self) -> &[u8] {
-        &self.held
+        self.held.as_ref().map_or(&[], |held| &held.cells)
     }
 
-    /// Age of each held cell in frames, at least 1 where a class is held.
+    /// Age of each held cell in frames, at least 1 where a class is held. Empty in lent memory.
     pub fn held_age(&self) -> &[u16] {
-        &self.held_age
+        self.held.as_ref().map_or(&[], |held| &held.age)
     }
 
     /// The frame leans on a key frame that didn't arrive, or on a tile of it that didn't: what it leaves out is unknown, and a new key frame would help.
@@ -378,7 +523,7 @@ impl Scene {
     }
 }
 
-impl KeyFrame {
+impl KeyFrame<'_> {
     fn holds(&self, params: &Params, index: usize) -> bool {
         first_cell(params, index).is_some_and(|cell| self.known[cell])
     }
@@ -388,10 +533,12 @@ fn first_cell(params: &Params, tile: usize) -> Option<usize> {
     params.patch(tile).map(|patch| patch.at(params.grid, 0, 0))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "alloc"))]
 mod tests {
     use super::*;
-    use crate::wire::{ClassSet, Cut, Grid, Packet, Tiling, buffer_len, emit_delta, emit_frame};
+    use crate::wire::{Packet, buffer_len, emit_delta, emit_frame};
+    use alloc::vec;
+    use alloc::vec::Vec;
 
     fn header(sequence: u32, cells: &[u8]) -> Header {
         Header {

@@ -15,8 +15,9 @@
 
 use super::{LabelSet, Role};
 use crate::wire::Grid;
-use alloc::vec;
-use alloc::vec::Vec;
+#[cfg(feature = "alloc")]
+use alloc::{vec, vec::Vec};
+use core::ops::Range;
 
 /// Most tasks that a head may have beyond the rule's.
 pub const MAX_TASKS: usize = 8;
@@ -100,30 +101,40 @@ pub fn zone_of(grid: Grid, x: u16, y: u16) -> Option<usize> {
     Some(band * 3 + side)
 }
 
-/// The rule, laid out for one grid and label set.
+/// The corridor in row `y`: the band, and the columns of its left, centre and right zone. `None` above it.
+fn corridor(grid: Grid, y: u16) -> Option<(usize, [Range<usize>; 3])> {
+    // The band does not hang on the column.
+    let band = zone_of(grid, grid.width / 2, y)? / 3;
+    let (width, height, v) = (grid.width as i64, grid.height as i64, 2 * y as i64 + 1);
+    let reach = 8 * width * v - 6 * width * height;
+    // The columns for which `dist < bound`.
+    let within = |bound: i64| {
+        let most = (bound - 1) / (20 * height);
+        let (first, last) = ((width - most).max(0) / 2, (width + most + 1) / 2);
+        first as usize..last.min(width) as usize
+    };
+    let (centre, all) = (within(reach), within(3 * reach));
+    Some((band, [all.start..centre.start, centre.clone(), centre.end..all.end]))
+}
+
+/// The rule for one grid and label set.
 #[derive(Debug, Clone)]
 pub struct Rule {
     grid: Grid,
     labels: &'static LabelSet,
-    /// Zone of each cell, `ZONES` for none.
-    zones: Vec<u8>,
     /// Cells that a hazard needs in each zone.
     needed: [u32; ZONES],
 }
 
 impl Rule {
     pub fn new(grid: Grid, labels: &'static LabelSet) -> Self {
-        let mut zones = vec![ZONES as u8; grid.cells()];
         let mut sizes = [0u32; ZONES];
-        for y in 0..grid.height {
-            for x in 0..grid.width {
-                if let Some(zone) = zone_of(grid, x, y) {
-                    zones[y as usize * grid.width as usize + x as usize] = zone as u8;
-                    sizes[zone] += 1;
-                }
+        for (band, sides) in (0..grid.height).filter_map(|y| corridor(grid, y)) {
+            for (side, columns) in sides.into_iter().enumerate() {
+                sizes[band * 3 + side] += columns.len() as u32;
             }
         }
-        Rule { grid, labels, zones, needed: sizes.map(|cells| (cells / 50).max(4)) }
+        Rule { grid, labels, needed: sizes.map(|cells| (cells / 50).max(4)) }
     }
 
     pub fn grid(&self) -> Grid {
@@ -141,19 +152,29 @@ impl Rule {
 
     /// Reads the map `cells`; `known` says which cells count. Both have a value per cell of the grid.
     pub fn read(&self, cells: &[u8], known: &[bool]) -> Reading {
-        Reading { free_rows: self.free(cells, known), hazards: self.hazards(cells, known) }
+        self.read_where(cells, |cell| known[cell])
     }
 
     /// Reads a map that is known in every cell.
     pub fn read_all(&self, cells: &[u8]) -> Reading {
-        self.read(cells, &vec![true; cells.len()])
+        self.read_where(cells, |_| true)
     }
 
-    fn hazards(&self, cells: &[u8], known: &[bool]) -> HazardSet {
+    fn read_where(&self, cells: &[u8], known: impl Fn(usize) -> bool) -> Reading {
+        Reading { free_rows: self.free(cells, &known), hazards: self.hazards(cells, &known) }
+    }
+
+    fn hazards(&self, cells: &[u8], known: impl Fn(usize) -> bool) -> HazardSet {
         let mut counts = [[0u32; TYPES]; ZONES];
-        for ((&zone, &class), _) in self.zones.iter().zip(cells).zip(known).filter(|(_, known)| **known) {
-            if let (Some(zone), Some(kind)) = (counts.get_mut(zone as usize), kind_of(self.labels.role(class))) {
-                zone[kind] += 1;
+        for y in 0..self.grid.height {
+            let Some((band, sides)) = corridor(self.grid, y) else { continue };
+            let row = y as usize * self.grid.width as usize;
+            for (side, columns) in sides.into_iter().enumerate() {
+                for cell in (row + columns.start..row + columns.end).filter(|&cell| known(cell)) {
+                    if let Some(kind) = kind_of(self.labels.role(cells[cell])) {
+                        counts[band * 3 + side][kind] += 1;
+                    }
+                }
             }
         }
         self.present(&counts)
@@ -172,12 +193,12 @@ impl Rule {
         hazards
     }
 
-    fn free(&self, cells: &[u8], known: &[bool]) -> [u16; COLUMNS] {
+    fn free(&self, cells: &[u8], known: impl Fn(usize) -> bool) -> [u16; COLUMNS] {
         let width = self.grid.width as usize;
         self.passed(|y, column| {
             let (start, end) = self.span(column);
             let (mut drivable, mut unlabelled) = (0, 0);
-            for cell in (y * width + start..y * width + end).filter(|&cell| known[cell]) {
+            for cell in (y * width + start..y * width + end).filter(|&cell| known(cell)) {
                 match self.labels.role(cells[cell]) {
                     Role::Drivable => drivable += 1,
                     Role::Unlabelled => unlabelled += 1,
@@ -226,9 +247,12 @@ const fn kind_of(role: Role) -> Option<usize> {
 }
 
 /// A map that is known in every cell, counted so that a changed cell is read anew without the others.
+#[cfg(feature = "alloc")]
 #[derive(Debug, Clone)]
 pub struct Tally<'a> {
     rule: &'a Rule,
+    /// Zone of each cell, `ZONES` for none.
+    zones: Vec<u8>,
     /// Cells by zone and hazard type.
     counts: [[u32; TYPES]; ZONES],
     /// Drivable and unlabelled cells, row by row, column by column.
@@ -237,14 +261,23 @@ pub struct Tally<'a> {
     columns: Vec<u8>,
 }
 
+#[cfg(feature = "alloc")]
 impl<'a> Tally<'a> {
     pub fn new(rule: &'a Rule, cells: &[u8]) -> Self {
         let spans = (0..COLUMNS).flat_map(|column| {
             let (start, end) = rule.span(column);
             core::iter::repeat_n(column as u8, end - start)
         });
+        let (width, mut zones) = (rule.grid.width as usize, vec![ZONES as u8; rule.grid.cells()]);
+        for (y, row) in zones.chunks_exact_mut(width).enumerate() {
+            let Some((band, sides)) = corridor(rule.grid, y as u16) else { continue };
+            for (side, columns) in sides.into_iter().enumerate() {
+                row[columns].fill((band * 3 + side) as u8);
+            }
+        }
         let mut tally = Tally {
             rule,
+            zones,
             counts: [[0; TYPES]; ZONES],
             rows: vec![[0; 2]; rule.grid.height as usize * COLUMNS],
             columns: spans.collect(),
@@ -261,7 +294,7 @@ impl<'a> Tally<'a> {
 
     fn count(&mut self, cell: usize, class: u8, by: i16) {
         let role = self.rule.labels.role(class);
-        if let (Some(zone), Some(kind)) = (self.counts.get_mut(self.rule.zones[cell] as usize), kind_of(role)) {
+        if let (Some(zone), Some(kind)) = (self.counts.get_mut(self.zones[cell] as usize), kind_of(role)) {
             zone[kind] = zone[kind].saturating_add_signed(by.into());
         }
         let width = self.rule.grid.width as usize;
@@ -282,7 +315,7 @@ impl<'a> Tally<'a> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "alloc"))]
 mod tests {
     use super::*;
     use crate::scene::{CAMVID12, ClassMap};
@@ -315,6 +348,22 @@ mod tests {
             for x in 0..128 {
                 let mirrored = zone_of(GRID, 127 - x, y).map(|zone| zone / 3 * 3 + 2 - zone % 3);
                 assert_eq!(zone_of(GRID, x, y), mirrored);
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_of_the_corridor_holds_the_cells_of_its_zones() {
+        for grid in [GRID, Grid::new(480, 360), Grid::new(37, 20), Grid::new(9, 12), Grid::new(1, 7), Grid::new(6, 1)] {
+            for y in 0..grid.height {
+                let row = corridor(grid, y);
+                for x in 0..grid.width {
+                    let mut zones = row.iter().flat_map(|(band, sides)| {
+                        sides.iter().enumerate().map(move |(side, columns)| (band * 3 + side, columns))
+                    });
+                    let zone = zones.find(|(_, columns)| columns.contains(&(x as usize))).map(|(zone, _)| zone);
+                    assert_eq!(zone, zone_of(grid, x, y), "{x}, {y} of {grid}");
+                }
             }
         }
     }

@@ -447,7 +447,7 @@ mod tests {
     use crate::scene::{Assembly, CAMVID12, Event, Reception, Scene, Street};
     use crate::wire::Grid;
 
-    fn received(settings: Settings, frames: u32) -> Vec<(ClassMap, Scene)> {
+    fn received(settings: Settings, frames: u32) -> Vec<(ClassMap, Scene<'static>)> {
         let street = Street::new(3, Grid::new(128, 96));
         let mut sender = Sender::new(settings, &CAMVID12);
         let (mut assembly, mut scratch) = (Assembly::new(true), Scratch::new());
