@@ -19,6 +19,7 @@ mod lines;
 mod measured;
 mod memory;
 mod output;
+mod pace;
 mod records;
 mod run;
 mod sample;

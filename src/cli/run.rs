@@ -8,7 +8,7 @@ use super::records::{self, RecordFile};
 use super::{Done, bundles, fits};
 use clap::{Args, ValueEnum};
 use semrx::bundle::Bundle;
-use semrx::link::{Address, Packet, SourceOptions, envelope, srx};
+use semrx::link::{Address, Counters, Packet, SourceOptions};
 use semrx::receiver::{Config, Depth, Mode, SamplerKind};
 use semrx::sampler::Cache;
 use semrx::scene::{Dropped, Reception};
@@ -29,11 +29,12 @@ use std::time::Duration;
 Examples:
   semrx run --from drive.srx --record out.jsonl
   semrx run --from udp://127.0.0.1:9000 --deadline-ms 50
+  semrx run --from serial:/dev/ttyAMA0@921600
   semrx run --from drive.srx --board raspberry-pi-5 --deadline-ms 100
   semrx run --from drive.srx --steps 4 --depth adaptive
   semrx run --from drive.srx --steps 20 --sampler ddim --cache bounded")]
 pub struct Options {
-    /// Where from: a capture (drive.srx), - or udp://host:port
+    /// Where from: a capture (drive.srx), -, udp://host:port or serial:/dev/ttyAMA0@921600
     #[arg(long, value_name = "LINK")]
     from: Address,
     /// The models: a folder, or the name of a bundle
@@ -75,7 +76,7 @@ pub struct Options {
     seed: u64,
     #[command(flatten)]
     engine: EngineOptions,
-    /// End when no packet came for so long (UDP)
+    /// End when no packet came for so long (UDP, serial)
     #[arg(long, value_name = "MS")]
     idle_ms: Option<u64>,
     /// Print records and the summary as JSON lines
@@ -149,8 +150,8 @@ pub fn run(options: &Options) -> Done {
         deadline_us: options.deadline_ms.map(|ms| ms * 1000),
         seed: options.seed,
     };
-    let live = matches!(options.from, Address::Udp { .. });
-    // A socket is bound before the models are loaded, so that it misses nothing meanwhile.
+    let live = options.from.is_live();
+    // A socket or a device is opened before the models are loaded, so that it misses nothing meanwhile.
     let idle = options.idle_ms.map(Duration::from_millis);
     let mut source = options.from.source(&SourceOptions { idle, interrupt })?;
     let mut station =
@@ -194,6 +195,7 @@ pub fn run(options: &Options) -> Done {
     };
     let (mut ending, mut asked) = (Ok(()), 0u64);
     loop {
+        let heard_bytes = source.counters().bytes;
         let packet = match source.next() {
             Ok(Some(packet)) => packet,
             Ok(None) => break,
@@ -205,7 +207,7 @@ pub fn run(options: &Options) -> Done {
         let reception = Reception {
             snr_cdb: packet.info.snr_cdb,
             delay_us: packet.info.delay_us,
-            link_bytes: if live { envelope::encoded_len(&packet) } else { srx::record_len(&packet) },
+            link_bytes: (source.counters().bytes - heard_bytes) as usize,
         };
         let erased = |tile: usize| u8::try_from(tile).is_ok_and(|tile| packet.info.erased.contains(tile));
         station.push(&packet.bytes, reception, erased, &mut publish)?;
@@ -224,12 +226,12 @@ pub fn run(options: &Options) -> Done {
     station.end(&mut publish)?;
     let drops = station.drops();
     let ended = station.ended();
-    let (damaged_packets, oversized) = (source.counters().malformed, source.counters().oversized);
+    let link = source.counters();
     if let Some(failure) = trouble.take() {
         return Err(failure);
     }
     if summary.frames() > 0 {
-        let text = conclude(&summary, drops, asked, damaged_packets, oversized, ended, options.json);
+        let text = conclude(&summary, drops, asked, link, ended, options.json);
         printer.print(text.as_bytes())?;
     }
     let refused = |why: &str| Err(Failure::refused(format!("{}: {why}", options.from)));
@@ -281,20 +283,12 @@ fn cache(text: Option<&str>, steps: u16, bundle: &Bundle) -> Result<Option<Cache
 const LINGER: Duration = Duration::from_millis(500);
 
 /// `asked`: frames that lean on a key frame, or on a tile of it, that isn't there.
-fn conclude(
-    summary: &Summary,
-    drops: Drops,
-    asked: u64,
-    damaged_packets: u64,
-    oversized: u64,
-    ended: bool,
-    json: bool,
-) -> String {
+fn conclude(summary: &Summary, drops: Drops, asked: u64, link: Counters, ended: bool, json: bool) -> String {
     if json {
         let drops = serde_json::json!({
             "refused": drops.refused, "duplicate": drops.duplicate, "stale": drops.stale, "other_stream": drops.other_stream,
             "damaged_tiles": drops.damaged_tiles, "repaired_headers": drops.repaired_headers,
-            "malformed": damaged_packets, "oversized": oversized,
+            "malformed": link.malformed, "oversized": link.oversized, "reopened": link.reopened,
         });
         let (modes, failed) = (summary.json(), summary.failed());
         serde_json::json!({"summary": {"modes": modes, "failed": failed, "lacked_key": asked, "drops": drops, "end_marker": ended}})
@@ -311,8 +305,9 @@ fn conclude(
             (drops.other_stream, "packets of other streams"),
             (drops.damaged_tiles, "damaged tiles"),
             (drops.repaired_headers, "damaged headers, mended"),
-            (damaged_packets, "damaged stretches of the link"),
-            (oversized, "oversized datagrams"),
+            (link.malformed, "damaged stretches of the link"),
+            (link.oversized, "oversized stretches or datagrams"),
+            (link.reopened, "times the device went away and came back"),
         ];
         for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
             text += &format!("{count} {what}\n");

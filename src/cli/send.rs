@@ -3,6 +3,7 @@
 use super::engine::EngineOptions;
 use super::exit::Failure;
 use super::output::{progress, tell};
+use super::pace::{Pace, Slowed};
 use super::{Done, bundles};
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
@@ -14,9 +15,9 @@ use semrx::wire::{Cut, Grid, MAX_PARITY, Packet as WirePacket, Params, Payload, 
 use semrx::{maps, photographs};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Send label maps, or photographs: into a capture, to standard output, or over UDP, through a simulated channel.
+/// Send label maps, or photographs: into a capture, to standard output, over UDP or a serial line, through a simulated channel.
 ///
 /// The maps are the index PNGs of a folder, in the order of their names; each is resampled (nearest) to the grid. Of photographs, the bundle's
 /// perceiver makes the maps: no pixel is sent.
@@ -46,7 +47,9 @@ Without --max-bytes, phases take about twice the bytes of blocks.
 
 Tokens are boxes and the free way: for senders that have no map. Of a map they take more bytes than the map does, and lose what stands behind something else.
 
-A soft frame is large: over UDP it needs --packet tile --tiles 16x16 --payload soft4, and few classes.
+A soft frame is large: over UDP it needs --packet tile --tiles 16x16 --payload soft4, and few classes; over a serial line it needs tiles too.
+
+A serial line carries a tenth of its baud rate in bytes a second; frames that come faster wait for it, and send says so.
 
 Examples:
   semrx send --maps maps/ --to drive.srx --channel tile-loss=0.3,burst=4
@@ -54,7 +57,8 @@ Examples:
   semrx send --maps maps/ --to drive.srx --max-bytes 200
   semrx send --maps maps/ --to drive.srx --delta task
   semrx send --images photographs/ --to drive.srx --save-maps perceived/
-  semrx send --maps maps/ --to udp://127.0.0.1:9000 --packet tile")]
+  semrx send --maps maps/ --to udp://127.0.0.1:9000 --packet tile
+  semrx send --maps maps/ --to serial:/dev/ttyUSB0@921600")]
 pub struct Options {
     /// Folder of index PNGs
     #[arg(long, value_name = "DIR", required_unless_present = "images")]
@@ -73,7 +77,7 @@ pub struct Options {
     /// Only files whose names begin so
     #[arg(long, value_name = "PREFIX", default_value = "")]
     only: String,
-    /// Where to: a capture (drive.srx), - or udp://host:port
+    /// Where to: a capture (drive.srx), -, udp://host:port or serial:/dev/ttyAMA0@921600
     #[arg(long, value_name = "LINK")]
     to: Address,
     /// Cells of the maps that are sent
@@ -98,7 +102,7 @@ pub struct Options {
     /// The simulated channel
     #[arg(long, value_name = "SPEC", default_value = "none")]
     channel: ChannelSpec,
-    /// Frames a second: capture times, and the pace over UDP
+    /// Frames a second: capture times, and the pace over UDP and serial lines
     #[arg(long, default_value_t = 10.0)]
     fps: f64,
     /// Frames from one key frame to the next
@@ -196,9 +200,7 @@ pub fn run(options: &Options) -> Done {
     let mut sender = Sender::new(settings, options.labels);
     // Opened with the first frame: what can't be sent leaves an older capture alone.
     let mut sink: Option<Box<dyn Sink + Send>> = None;
-    let live = matches!(options.to, Address::Udp { .. });
-    let period = Duration::from_secs_f64(1.0 / options.fps);
-    let (start, mut packets) = (Instant::now(), 0u64);
+    let (mut pace, mut packets) = (options.to.is_live().then(|| Pace::new(options.fps)), 0u64);
     let mut frames: Vec<Sent> = Vec::new();
     let bar = ProgressBar::new(files.len() as u64);
     let mut arrived = Vec::new();
@@ -207,8 +209,8 @@ pub fn run(options: &Options) -> Done {
             Some(maps) => maps.next().ok_or_else(|| Failure::failed("a photograph is missing"))?,
             None => maps::read(file, options.labels)?.resampled(options.grid),
         };
-        if live {
-            std::thread::sleep((start + period * index as u32).saturating_duration_since(Instant::now()));
+        if let Some(pace) = &mut pace {
+            pace.wait(index, &options.to);
         }
         while let Some(packet) = sink.as_mut().and_then(|sink| sink.heard()) {
             if let Ok(WirePacket::Request(request)) = WirePacket::parse(&packet.bytes, None) {
@@ -230,9 +232,13 @@ pub fn run(options: &Options) -> Done {
             Some(sink) => sink,
             None => sink.insert(options.to.sink()?),
         };
+        let began = Instant::now();
         for packet in arrived.drain(..) {
             sink.send(&packet)?;
             packets += 1;
+        }
+        if let Some(pace) = &mut pace {
+            pace.spent_on_link(began.elapsed());
         }
         bar.inc(1);
     }
@@ -244,6 +250,7 @@ pub fn run(options: &Options) -> Done {
     let (count, mean) = (frames.len(), bytes as f64 / frames.len() as f64);
     let lost = options.max_bytes.map(|_| Lost::of(&frames, options.tiles.tiles(), options.grid.cells()));
     let forms = options.delta.map(|_| Forms::of(&frames, options.grid.cells()));
+    let slowed = pace.and_then(|pace| pace.slowed(count));
     if options.json {
         let mut sums = json!({"frames": count, "packets": packets, "bytes": bytes, "mean_bytes": mean});
         if let Some(lost) = &lost {
@@ -252,16 +259,31 @@ pub fn run(options: &Options) -> Done {
         if let Some(forms) = &forms {
             sums["forms"] = forms.json();
         }
+        if let Some(Slowed { fps, link_percent }) = slowed {
+            sums["slowed"] = json!({"fps": fps, "link_percent": link_percent});
+        }
         tell(&sums.to_string());
     } else {
         let lost = lost.map(|lost| format!("\n{lost}")).unwrap_or_default();
         let forms = forms.map(|forms| format!("\n{forms}")).unwrap_or_default();
+        let slowed = slowed.map(|slowed| format!("\n{}", slowed_words(&slowed, options))).unwrap_or_default();
         tell(&format!(
-            "sent {count} frames, {mean:.0} bytes a frame; {packets} packets left the channel for {}{forms}{lost}",
+            "sent {count} frames, {mean:.0} bytes a frame; {packets} packets left the channel for {}{forms}{lost}{slowed}",
             options.to
         ));
     }
     Ok(())
+}
+
+fn slowed_words(slowed: &Slowed, options: &Options) -> String {
+    let carries = match options.to {
+        Address::Serial { baud, .. } => format!(", which carries at most {} bytes a second,", baud / 10),
+        _ => String::new(),
+    };
+    format!(
+        "{:.1} frames a second got through, not {}; the link{carries} took {:.0} % of the time: give a lower --fps, or --max-bytes",
+        slowed.fps, options.fps, slowed.link_percent
+    )
 }
 
 /// Photographs to maps.

@@ -1,14 +1,17 @@
-//! Link addresses: `drive.srx`, `-`, `udp://host:port`.
+//! Link addresses: `drive.srx`, `-`, `udp://host:port`, `serial:/dev/ttyAMA0@921600`.
 
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use super::feed::Feed;
+#[cfg(all(feature = "serial", target_os = "linux"))]
+use super::serial::{SerialSink, SerialSource};
 use super::srx::{SrxReader, SrxWriter};
 use super::udp::{UdpSink, UdpSource};
 use super::{Interrupt, LinkError, Sink, Source};
@@ -22,7 +25,12 @@ pub enum Address {
     File(PathBuf),
     /// `udp://host:port`: one packet a datagram. An IPv6 address stands in brackets, kept in `host` without them.
     Udp { host: String, port: u16 },
+    /// `serial:device@baud`: 8N1, without flow control. Opens where the crate has its feature `serial`, on Linux.
+    Serial { device: PathBuf, baud: u32 },
 }
+
+/// What `serial:` takes; within it, the device says what it has.
+const BAUDS: RangeInclusive<u32> = 50..=4_000_000;
 
 /// Why a text is no [`Address`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +41,11 @@ pub struct AddressError {
 
 impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}; give a capture (drive.srx), - or udp://host:port", self.text, self.reason)
+        write!(
+            f,
+            "{:?}: {}; give a capture (drive.srx), -, udp://host:port or serial:/dev/ttyAMA0@921600",
+            self.text, self.reason
+        )
     }
 }
 
@@ -42,7 +54,7 @@ impl std::error::Error for AddressError {}
 /// How a [`Source`] waits.
 #[derive(Clone, Debug, Default)]
 pub struct SourceOptions {
-    /// A UDP source ends when no packet came for so long, to within 100 ms, counted anew in each [`Source::next`];
+    /// A socket or a serial line ends when no packet came for so long, to within 100 ms, counted anew in each [`Source::next`];
     /// never if `None`.
     pub idle: Option<Duration>,
     pub interrupt: Interrupt,
@@ -53,6 +65,17 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let fail = |reason| Err(AddressError { text: text.to_owned(), reason });
+        if let Some(place) = text.strip_prefix("serial:") {
+            return match place.rsplit_once('@') {
+                None => fail("the baud rate is missing"),
+                Some(("", _)) => fail("the device is missing"),
+                Some((device, _)) if device.contains('\0') => fail("a path holds no NUL"),
+                Some((device, baud)) => match baud.parse() {
+                    Ok(baud) if BAUDS.contains(&baud) => Ok(Address::Serial { device: device.into(), baud }),
+                    _ => fail("the baud rate isn't a number in 50..=4000000; 115200 and 921600 are usual"),
+                },
+            };
+        }
         match text.split_once("://") {
             None if text.is_empty() => fail("it is empty"),
             None if text == "-" => Ok(Address::Standard),
@@ -89,12 +112,18 @@ impl fmt::Display for Address {
             Address::File(path) => path.display().fmt(f),
             Address::Udp { host, port } if host.contains(':') => write!(f, "udp://[{host}]:{port}"),
             Address::Udp { host, port } => write!(f, "udp://{host}:{port}"),
+            Address::Serial { device, baud } => write!(f, "serial:{}@{baud}", device.display()),
         }
     }
 }
 
 impl Address {
-    /// Opens the address to receive from. A file or a port that can't be had fails here; a capture that isn't one, at
+    /// Whether what comes too late is gone, and who listens late misses the beginning: sockets and serial lines.
+    pub fn is_live(&self) -> bool {
+        matches!(self, Address::Udp { .. } | Address::Serial { .. })
+    }
+
+    /// Opens the address to receive from. A file, a port or a device that can't be had fails here; a capture that isn't one, at
     /// the first packet.
     pub fn source(&self, options: &SourceOptions) -> Result<Box<dyn Source + Send>, LinkError> {
         let interrupt = options.interrupt.clone();
@@ -121,6 +150,7 @@ impl Address {
                 let addresses = resolve(host, *port).map_err(fail)?;
                 Ok(Box::new(UdpSource::bind(&addresses, self.name(""), options.idle, interrupt)?))
             }
+            Address::Serial { device, baud } => serial_source(device, *baud, self.name(""), options),
         }
     }
 
@@ -134,6 +164,7 @@ impl Address {
                 let to = resolve(host, *port).map_err(fail)?[0];
                 return Ok(Box::new(UdpSink::open(to, self.name(""))?));
             }
+            Address::Serial { device, baud } => return serial_sink(device, *baud, self.name("")),
         };
         Ok(Box::new(SrxWriter::new(output, self.name("standard output"))?))
     }
@@ -144,6 +175,37 @@ impl Address {
             _ => self.to_string(),
         }
     }
+}
+
+#[cfg(all(feature = "serial", target_os = "linux"))]
+fn serial_source(
+    device: &Path,
+    baud: u32,
+    link: String,
+    options: &SourceOptions,
+) -> Result<Box<dyn Source + Send>, LinkError> {
+    Ok(Box::new(SerialSource::open(device, baud, link, options.idle, options.interrupt.clone())?))
+}
+
+#[cfg(all(feature = "serial", target_os = "linux"))]
+fn serial_sink(device: &Path, baud: u32, link: String) -> Result<Box<dyn Sink + Send>, LinkError> {
+    Ok(Box::new(SerialSink::open(device, baud, link)?))
+}
+
+#[cfg(not(all(feature = "serial", target_os = "linux")))]
+fn serial_source(_: &Path, _: u32, link: String, _: &SourceOptions) -> Result<Box<dyn Source + Send>, LinkError> {
+    Err(no_serial(link))
+}
+
+#[cfg(not(all(feature = "serial", target_os = "linux")))]
+fn serial_sink(_: &Path, _: u32, link: String) -> Result<Box<dyn Sink + Send>, LinkError> {
+    Err(no_serial(link))
+}
+
+#[cfg(not(all(feature = "serial", target_os = "linux")))]
+fn no_serial(link: String) -> LinkError {
+    let reason = "serial lines need a build for Linux with the feature serial";
+    LinkError::Open { link, cause: io::Error::new(ErrorKind::Unsupported, reason) }
 }
 
 /// At least one address.
@@ -170,6 +232,8 @@ mod tests {
             ("udp://127.0.0.1:9000", udp("127.0.0.1")),
             ("udp://board.local:9000", udp("board.local")),
             ("udp://[::1]:9000", udp("::1")),
+            ("serial:/dev/ttyAMA0@921600", Address::Serial { device: "/dev/ttyAMA0".into(), baud: 921_600 }),
+            ("serial:/dev/by@id@50", Address::Serial { device: "/dev/by@id".into(), baud: 50 }),
         ] {
             let address: Address = text.parse().unwrap();
             assert_eq!(address, expected);
@@ -188,6 +252,12 @@ mod tests {
             ("udp://host:70000", "1..=65535"),
             ("udp://host:9000/x", "1..=65535"),
             ("udp://::1:9000", "brackets"),
+            ("serial:/dev/ttyAMA0", "baud rate is missing"),
+            ("serial:@921600", "device is missing"),
+            ("serial:/dev/ttyAMA0@fast", "50..=4000000"),
+            ("serial:/dev/ttyAMA0@0", "50..=4000000"),
+            ("serial:/dev/ttyAMA0@4000001", "50..=4000000"),
+            ("serial:/dev/tty\0@9600", "NUL"),
         ] {
             let error = text.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains(reason) && error.contains("udp://host:port"), "{text}: {error}");

@@ -9,7 +9,8 @@
 //! | `0x04` | erased slots | count `n` in 1..=32, then `n` bytes: slot `i` is bit `i % 8` of byte `i / 8`; the last byte isn't 0 |
 //!
 //! The other flags are 0. A varint holds seven bits a byte, least significant first, with bit 7 set on all bytes but the
-//! last; five bytes at most. The same envelope is a UDP datagram, or a record of a `.srx` capture behind its length.
+//! last; five bytes at most. The same envelope is a UDP datagram, a record of a `.srx` capture behind its length, and
+//! stands on a serial line behind its length and a check.
 
 #[cfg(feature = "std")]
 use super::Packet;

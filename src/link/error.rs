@@ -4,14 +4,14 @@ use std::fmt;
 use std::io;
 
 use super::address::AddressError;
-use super::udp::MAX_DATAGRAM_BYTES;
+use super::srx::MAX_PACKET_BYTES;
 
 /// An error of a link. `Display` is one line.
 #[derive(Debug)]
 pub enum LinkError {
     /// The text isn't a link address.
     Address(AddressError),
-    /// A file, stream or socket could not be opened.
+    /// A file, stream, socket or device could not be opened.
     Open { link: String, cause: io::Error },
     /// Reading failed at byte `offset` of the capture, or after `offset` bytes of datagrams.
     Read { link: String, offset: u64, cause: io::Error },
@@ -51,7 +51,7 @@ impl fmt::Display for LinkError {
             LinkError::Size { link, bytes, limit } => write!(
                 f,
                 "{link}: packet: {bytes} bytes with its envelope, the link carries {limit}{}",
-                if *limit == MAX_DATAGRAM_BYTES {
+                if *limit < MAX_PACKET_BYTES {
                     "; send tiles (--packet tile), more of them (--tiles up to 16x16), or a smaller grid"
                 } else {
                     "; choose a smaller grid"

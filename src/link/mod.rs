@@ -1,4 +1,4 @@
-//! Where packets come from and where they go: `.srx` captures, standard input and output, UDP, and a simulated radio.
+//! Where packets come from and where they go: `.srx` captures, standard input and output, UDP, serial lines, and a simulated radio.
 //!
 //! The link moves opaque bytes plus what the radio says about them. It doesn't know what the bytes mean. Without std, envelopes can be read.
 
@@ -11,6 +11,8 @@ pub mod envelope;
 mod error;
 #[cfg(feature = "std")]
 mod feed;
+#[cfg(all(feature = "serial", target_os = "linux"))]
+pub mod serial;
 #[cfg(feature = "std")]
 pub mod srx;
 #[cfg(feature = "std")]
@@ -97,7 +99,7 @@ pub struct LinkInfo {
 #[cfg(feature = "std")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Packet {
-    /// At least one byte, at most [`srx::MAX_PACKET_BYTES`] in a capture and about [`udp::MAX_DATAGRAM_BYTES`] over UDP.
+    /// At least one byte, at most [`srx::MAX_PACKET_BYTES`] in a capture, about [`udp::MAX_DATAGRAM_BYTES`] over UDP, and about 16 KiB over a serial line.
     pub bytes: Vec<u8>,
     pub info: LinkInfo,
 }
@@ -116,22 +118,24 @@ impl Packet {
 pub struct Counters {
     /// Packets delivered.
     pub received: u64,
-    /// Bytes of those packets on the link: envelope and length prefix included.
+    /// Bytes of those packets on the link: envelope, length prefix and framing included.
     pub bytes: u64,
-    /// Datagrams above [`udp::MAX_DATAGRAM_BYTES`], dropped.
+    /// Datagrams above [`udp::MAX_DATAGRAM_BYTES`], and stretches of a serial line above its limit, dropped.
     pub oversized: u64,
-    /// Datagrams that are no envelope, or damaged stretches of a capture, dropped.
+    /// Datagrams that are no envelope, damaged stretches of a capture, and stretches of a serial line that are no packet, dropped.
     pub malformed: u64,
+    /// Times that the device of a serial line went away and came back.
+    pub reopened: u64,
 }
 
 /// A place that packets come from.
 #[cfg(feature = "std")]
 pub trait Source {
-    /// Waits for the next packet; `None` is the end. After an error a damaged capture is at its end, while a socket can
-    /// be asked again. An [`Interrupt`] ends the wait within 200 ms.
+    /// Waits for the next packet; `None` is the end. After an error a damaged capture is at its end, while a socket
+    /// or a line can be asked again. An [`Interrupt`] ends the wait within 200 ms.
     fn next(&mut self) -> Result<Option<Packet>, LinkError>;
 
-    /// From now on the link ends when nothing comes for `idle`. Only a socket waits without end; the others leave this alone.
+    /// From now on the link ends when nothing comes for `idle`. Only sockets and serial lines wait without end; the others leave this alone.
     fn end_after(&mut self, _idle: Duration) {}
 
     /// Sends `packet` back to where the last one came from, where the link has a way back; others leave it. A packet that gets lost is no error.

@@ -246,7 +246,7 @@ mod tests {
         let good = Packet::new(b"good".to_vec());
         sink.send(&good).unwrap();
         assert_eq!(source.next().unwrap(), Some(good));
-        assert_eq!(source.counters(), Counters { received: 1, bytes: 5, oversized: 1, malformed: 2 });
+        assert_eq!(source.counters(), Counters { received: 1, bytes: 5, oversized: 1, malformed: 2, reopened: 0 });
     }
 
     #[test]
