@@ -266,6 +266,23 @@ fn a_board_that_is_too_slow_is_over_budget() {
 }
 
 #[test]
+fn pins_are_opened_before_anything_runs() {
+    let folder = Folder::new("pins");
+    let capture = folder.capture(2, &[]);
+    let run = |pins: &str| {
+        let file = folder.path("pins.json");
+        fs::write(&file, pins).unwrap();
+        semrx(&["run", "--from", &capture, "--mode", "semantic-first", "--pins", &file])
+    };
+    failed(&run(r#"{"hazard": {"line": 17, "actve": "low"}}"#), 3, &["pins.json: hazard: \"actve\""]);
+    // It is a device, and no chip.
+    let words = if cfg!(feature = "gpio") { "gpiocdev: /dev/null" } else { "--features gpio" };
+    failed(&run(r#"{"chip": "/dev/null", "hazard": {"line": 17}}"#), 1, &[words]);
+    done(run(r#"{"backend": "none", "hazard": {"line": 17}}"#));
+    failed(&semrx(&["run", "--from", &capture, "--pins", "no.json"]), 3, &["no.json"]);
+}
+
+#[test]
 fn a_port_in_use_is_named() {
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = format!("udp://{}", taken.local_addr().unwrap());

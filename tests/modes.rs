@@ -66,6 +66,28 @@ fn told(mode: Mode, steps: Option<u16>, channel: &str) -> Vec<Told> {
 }
 
 #[test]
+fn nothing_is_generated_while_it_may_not() {
+    let bundle = Bundle::open(Path::new(BUNDLE)).unwrap();
+    let engine = Engine::Plan(Machine::one_thread(Isa::best()));
+    let config = Config { mode: Mode::Hybrid, steps: Some(1), ..Config::default() };
+    let mut station = Station::open(&bundle, config, true, &engine).unwrap();
+    let settings = Settings { channel: "tile-loss=0.5".parse().unwrap(), seed: 4, ..Settings::default() };
+    let mut told = Vec::new();
+    for (frame, packet) in drive(3, 200_000, settings).iter().enumerate() {
+        station.receiver().set_generating(frame != 1);
+        let erased = |tile: usize| packet.info.erased.contains(tile as u8);
+        let mut publish = |published: Published<'_>| {
+            if let Published::Record { record, .. } = published {
+                told.push((record.mode.to_owned(), record.gate.to_owned(), record.steps, record.risk_permille));
+            }
+        };
+        station.push(&packet.bytes, Reception::default(), erased, &mut publish).unwrap();
+    }
+    assert_eq!(told[1], ("semantic_first".into(), "off".into(), 0, None));
+    assert!([&told[0], &told[2]].iter().all(|(mode, _, steps, _)| mode == "hybrid" && *steps == 1), "{told:?}");
+}
+
+#[test]
 fn latent_decides_where_something_is_unknown_and_makes_no_map() {
     let lossy = told(Mode::Latent, None, "tile-loss=0.5");
     assert_eq!(lossy, told(Mode::Latent, None, "tile-loss=0.5"));

@@ -1,6 +1,7 @@
 //! Boards: what they have, told before anything runs.
 
 mod found;
+pub mod pins;
 mod profile;
 
 pub use found::Found;

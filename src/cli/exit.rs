@@ -2,6 +2,7 @@
 
 use super::output::tell;
 use semrx::board::ProfileError;
+use semrx::board::pins::PinsError;
 use semrx::bundle::BundleError;
 use semrx::engine::{EngineError, NpzError};
 use semrx::evaluation::EvaluationError;
@@ -76,6 +77,15 @@ impl From<NpzError> for Failure {
 impl From<ProfileError> for Failure {
     fn from(error: ProfileError) -> Self {
         Failure::refused(error)
+    }
+}
+
+impl From<PinsError> for Failure {
+    fn from(error: PinsError) -> Self {
+        match error {
+            PinsError::Read { .. } | PinsError::Config { .. } => Failure::refused(error),
+            _ => Failure::failed(error),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use super::output::Printer;
 use super::records::{self, RecordFile};
 use super::{Done, bundles, fits};
 use clap::{Args, ValueEnum};
+use semrx::board::pins::{self, Pins};
 use semrx::bundle::Bundle;
 use semrx::link::{Address, Counters, Packet, SourceOptions};
 use semrx::receiver::{Config, Depth, Mode, SamplerKind};
@@ -68,6 +69,9 @@ pub struct Options {
     /// Run what doesn't fit the board or the deadline, and warn of it
     #[arg(long)]
     over_budget: bool,
+    /// Show the decisions on the pins of this file (docs/pins.md)
+    #[arg(long, value_name = "FILE")]
+    pins: Option<PathBuf>,
     /// Write a record a frame as JSON lines
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -137,6 +141,8 @@ pub fn run(options: &Options) -> Done {
             .map_err(|error| Failure::failed(format!("signal handler: {error}")))?;
     }
     check(options)?;
+    // First of all, so that the levels are those of the start while the models are loaded.
+    let pins = options.pins.as_deref().map(|file| Pins::open(&pins::Config::read(file)?)).transpose()?;
     let bundle = bundles::open(&options.bundle)?;
     let config = Config {
         mode: options.mode.into(),
@@ -174,6 +180,9 @@ pub fn run(options: &Options) -> Done {
     let mut summary = Summary::default();
     let trouble = RefCell::new(None);
     let mut publish = |published: Published<'_>| {
+        if let Some(pins) = &pins {
+            pins.observe(&published);
+        }
         if trouble.borrow().is_some() {
             return;
         }
@@ -209,6 +218,10 @@ pub fn run(options: &Options) -> Done {
             delay_us: packet.info.delay_us,
             link_bytes: (source.counters().bytes - heard_bytes) as usize,
         };
+        if let Some(pins) = &pins {
+            pins.feed();
+            station.receiver().set_generating(!pins.is_mode_held());
+        }
         let erased = |tile: usize| u8::try_from(tile).is_ok_and(|tile| packet.info.erased.contains(tile));
         station.push(&packet.bytes, reception, erased, &mut publish)?;
         if let Some(request) = station.key_request() {

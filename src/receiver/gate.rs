@@ -7,7 +7,7 @@ use crate::bundle::{CalibratedGate, GateBin, GateChannel, GateThresholds};
 /// What the gate found, in the words of the records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
-    /// The mode does not generate.
+    /// The mode does not generate, or may not.
     Off,
     /// Nothing asks for a refinement.
     Clear,

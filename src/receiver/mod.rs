@@ -128,6 +128,8 @@ enum Generates {
 #[derive(Debug)]
 pub struct Receiver {
     config: Config,
+    /// See [`Receiver::set_generating`].
+    generates: bool,
     pace: Pace,
     bundle: Bundle,
     head: Head,
@@ -174,6 +176,7 @@ impl Receiver {
         };
         Ok(Receiver {
             config,
+            generates: true,
             pace,
             head,
             generator,
@@ -282,6 +285,11 @@ impl Receiver {
         self.pace = pace;
     }
 
+    /// Whether the mode may generate, as it may from the start on. Where it may not, frames are decided as in [`Mode::SemanticFirst`].
+    pub fn set_generating(&mut self, is_on: bool) {
+        self.generates = is_on;
+    }
+
     /// The head's decision on the received scene. The scene's parameters are ones that the receiver [accepts](Receiver::accepts).
     ///
     /// # Errors
@@ -338,7 +346,8 @@ impl Receiver {
         sequence: u32,
         elapsed_us: u64,
     ) -> Result<Conclusion, EngineError> {
-        let mut wanted = match self.config.mode {
+        let mode = if self.generates { self.config.mode } else { Mode::SemanticFirst };
+        let mut wanted = match mode {
             // What is generated at once, or not at all.
             Mode::Latent | Mode::View => 1,
             _ => self.config.steps.unwrap_or(self.bundle.steps).max(1),
@@ -351,7 +360,7 @@ impl Receiver {
             pace.step_us += pace.head_us;
         }
         let gate::Choice { gate, steps, risk_permille } = gate::choose(&gate::Question {
-            mode: self.config.mode,
+            mode,
             thresholds: self.bundle.gate,
             calibrated: self.bundle.calibrated_gate.as_ref().filter(|_| scene.params().payload != Payload::Tokens),
             known_permille,
@@ -382,7 +391,7 @@ impl Receiver {
         if steps == 0 {
             return Ok(conclusion);
         }
-        let (generated, mode) = match self.config.mode {
+        let (generated, mode) = match mode {
             Mode::SemanticFirst => return Ok(conclusion),
             Mode::Auto | Mode::Hybrid => (self.refine(scene, provisional, steps, sequence, &mut conclusion), "hybrid"),
             Mode::Latent => (self.read_deep(sequence, &mut conclusion), "latent"),

@@ -1,0 +1,75 @@
+//! Lines of the kernel's GPIO character devices.
+
+use super::{Chip, Input, InputLine, Output, OutputLine, PinsError};
+use crate::board::pins::Bias;
+use embedded_hal::digital::PinState;
+use gpiocdev::line::{self, Value};
+use gpiocdev::request::Builder;
+use gpiocdev::{Request, chip};
+use gpiocdev_embedded_hal::{InputPin, OutputPin};
+use std::fmt::Display;
+use std::path::Path;
+
+pub(super) struct Cdev {
+    chip: chip::Chip,
+    lines: u32,
+}
+
+impl Cdev {
+    /// `path`, or the first chip.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn open(path: Option<&Path>) -> Result<Self, String> {
+        let path = path.unwrap_or(Path::new("/dev/gpiochip0"));
+        let told = |error: gpiocdev::Error| format!("gpiocdev: {}: {error}", path.display());
+        let chip = chip::Chip::from_path(path).map_err(told)?;
+        let lines = chip.info().map_err(told)?.num_lines;
+        Ok(Cdev { chip, lines })
+    }
+
+    fn request(&self, pin: &'static str, line: u32, ask: impl FnOnce(&mut Builder)) -> Result<Request, PinsError> {
+        let path = self.chip.path();
+        let refused = |reason: String| PinsError::Line { pin, line, reason: format!("{}: {reason}", path.display()) };
+        if line >= self.lines {
+            return Err(refused(format!("has {} lines, from 0 on", self.lines)));
+        }
+        let told = self.chip.line_info(line).map_err(|error| refused(error.to_string()))?;
+        if told.used {
+            let holder = if told.consumer.is_empty() { "somebody".into() } else { format!("{:?}", told.consumer) };
+            return Err(refused(format!("is held by {holder}: end that, or take another line")));
+        }
+        let mut builder = Request::builder();
+        builder.on_chip(path).with_consumer("semrx").with_line(line);
+        ask(&mut builder);
+        builder.request().map_err(|error| refused(error.to_string()))
+    }
+}
+
+impl Chip for Cdev {
+    fn output(&self, pin: &'static str, line: OutputLine, is_asserted: bool) -> Result<Output, PinsError> {
+        let level = match line.active.state(is_asserted) {
+            PinState::High => Value::Active,
+            PinState::Low => Value::Inactive,
+        };
+        let request = self.request(pin, line.line, |builder| {
+            builder.as_output(level);
+        })?;
+        Ok(Output::new(OutputPin::try_from(request).map_err(|error| other(pin, line.line, error))?, line.active))
+    }
+
+    fn input(&self, pin: &'static str, line: InputLine) -> Result<Input, PinsError> {
+        let request = self.request(pin, line.line, |builder| {
+            builder.as_input().with_bias(match line.bias {
+                Bias::None => None,
+                Bias::PullUp => Some(line::Bias::PullUp),
+                Bias::PullDown => Some(line::Bias::PullDown),
+            });
+        })?;
+        Ok(Input::new(InputPin::try_from(request).map_err(|error| other(pin, line.line, error))?, line.active))
+    }
+}
+
+fn other(pin: &'static str, line: u32, error: impl Display) -> PinsError {
+    PinsError::Line { pin, line, reason: error.to_string() }
+}
