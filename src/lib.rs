@@ -1,7 +1,7 @@
 //! A semantic receiver: from received semantics to a decision, on small ARM boards.
 //!
 //! The rooms follow the way of a frame: [`link`] brings bytes, [`wire`] checks them, [`scene`] holds what they say, [`receiver`] decides,
-//! [`report`] tells. [`station`] is the whole way in one type; start there.
+//! [`report`] tells. [`station`] is the whole way in one type; start there. [`service`] serves several streams with it.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 
@@ -25,6 +25,8 @@ pub mod files;
 pub mod front;
 #[cfg(feature = "onnx")]
 pub mod generate;
+#[cfg(feature = "alloc")]
+pub mod json;
 pub mod link;
 #[cfg(feature = "std")]
 pub mod maps;
@@ -39,6 +41,8 @@ pub mod sampler;
 pub mod scene;
 #[cfg(feature = "std")]
 pub mod sender;
+#[cfg(feature = "onnx")]
+pub mod service;
 #[cfg(feature = "onnx")]
 pub mod station;
 pub mod wire;

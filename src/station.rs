@@ -2,7 +2,7 @@
 
 use crate::bundle::{Bundle, BundleError};
 use crate::engine::{Engine, EngineError};
-use crate::receiver::{Config, Decision, Gate, Pace, Receiver, Refined, Steady};
+use crate::receiver::{Concluding, Conclusion, Config, Decision, Gate, Pace, Receiver, Refined, Steady};
 use crate::report::record::{Decided, Outcome, Record, names};
 pub use crate::scene::Drops;
 use crate::scene::{Assembly, Dropped, Event, ReceivedFrame, Reception, Scene};
@@ -14,7 +14,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub enum Published<'a> {
     /// Stands from now on, until the record of the same number says otherwise.
-    Provisional { sequence: u32, decision: &'a Decision },
+    Provisional { stream: u16, sequence: u32, decision: &'a Decision },
     Record {
         record: &'a Record<'a>,
         /// The received scene; `None` for a frame that was lost or refused.
@@ -26,7 +26,10 @@ pub enum Published<'a> {
     Dropped(Dropped),
 }
 
-/// A receiver with its stream. Push packets; take what it publishes.
+/// A receiver with its stream. [`push`](Station::push) packets; take what it publishes.
+///
+/// Who has more than one of them to serve does it piece by piece: [`hear`](Station::hear) takes a packet, [`take`](Station::take) the next of what
+/// became of it, and [`work`](Station::work) goes on with the frame that came of that: its provisional decision, then a sampler step a call.
 pub struct Station {
     receiver: Receiver,
     /// What the head's own tasks are called.
@@ -36,9 +39,33 @@ pub struct Station {
     steady: Steady,
     scratch: Box<Scratch>,
     deadline_us: Option<u64>,
+    /// Packets come when they come, and frames grow stale: no capture.
+    is_live: bool,
+    arrival: Instant,
+    /// The frame that has no record yet.
+    current: Option<Current>,
     drops: Drops,
     lacks_key: Option<KeyRequest>,
 }
+
+/// A frame between its scene and its record.
+struct Current {
+    record: Record<'static>,
+    arrival: Instant,
+    /// The scene of a frame that came behind a later one.
+    alone: Option<Scene<'static>>,
+    /// `None` before the provisional decision.
+    concluding: Option<Concluding>,
+}
+
+/// Why a frame of a live stream isn't decided.
+const OVERTAKEN: &str = "a newer frame of its stream was waiting";
+const EXPIRED: &str = "its deadline had passed before it was its turn";
+const AFTER_DEADLINE: &str = "after its deadline";
+/// Why its refinement is given up.
+const NEWER: &str = "a newer frame of its stream came";
+const CHANGED: &str = "the bundle was changed";
+const NO_TIME: &str = "others took the time that it needed";
 
 impl Station {
     /// `from_start`: see [`Assembly::new`].
@@ -61,17 +88,62 @@ impl Station {
         engine: &Engine,
     ) -> Result<Self, BundleError> {
         let receiver = Receiver::open_with_head(bundle, head, config, Pace::default(), engine)?;
-        Ok(Station {
+        Ok(Self::new(receiver, Assembly::new(from_start), from_start))
+    }
+
+    /// A station with this receiver; `from_start` as the `assembly` was made.
+    pub fn new(receiver: Receiver, assembly: Assembly<'static>, from_start: bool) -> Self {
+        Station {
             tasks: receiver.tasks().to_vec(),
+            deadline_us: receiver.deadline_us(),
             receiver,
-            assembly: Assembly::new(from_start),
+            assembly,
             scene: None,
             steady: Steady::default(),
             scratch: Box::new(Scratch::new()),
-            deadline_us: config.deadline_us,
+            is_live: !from_start,
+            arrival: Instant::now(),
+            current: None,
             drops: Drops::default(),
             lacks_key: None,
-        })
+        }
+    }
+
+    /// Puts another receiver in the place of the station's; what the stream has shown is kept. The frame that is worked on is still decided by the
+    /// one before, without more steps.
+    ///
+    /// # Errors
+    /// As [`push`](Station::push).
+    pub fn change(&mut self, receiver: Receiver, publish: &mut dyn FnMut(Published<'_>)) -> Result<(), EngineError> {
+        while self.current.is_some() {
+            match self.current.take_if(|current| current.concluding.is_some()) {
+                Some(Current { concluding: Some(concluding), record, arrival, alone }) => {
+                    let current = Current { concluding: None, record, arrival, alone };
+                    self.settle(current, concluding.give_up(CHANGED), publish);
+                }
+                _ => {
+                    self.work(0, publish)?;
+                }
+            }
+        }
+        (self.tasks, self.deadline_us) = (receiver.tasks().to_vec(), receiver.deadline_us());
+        self.receiver = receiver;
+        Ok(())
+    }
+
+    /// Forgets the stream, for another one that begins. Nothing is worked on, and all events were taken.
+    pub fn restart(&mut self, assembly: Assembly<'static>) {
+        (self.assembly, self.scene, self.steady, self.lacks_key) = (assembly, None, Steady::default(), None);
+    }
+
+    /// The stream that it follows, once it has heard one or was told.
+    pub fn stream(&self) -> Option<u16> {
+        self.assembly.stream()
+    }
+
+    /// See [`Assembly::stream_of`].
+    pub fn stream_of(&self, bytes: &[u8]) -> Option<u16> {
+        self.assembly.stream_of(bytes)
     }
 
     pub fn receiver(&mut self) -> &mut Receiver {
@@ -97,7 +169,7 @@ impl Station {
         self.assembly.complete()
     }
 
-    /// Takes a packet. `erased(i)` says whether the radio could not deliver tile `i` of a whole frame.
+    /// Takes a packet all its way. `erased(i)` says whether the radio could not deliver tile `i` of a whole frame.
     ///
     /// # Errors
     /// A model's run; bad packets are no errors, they are published as dropped.
@@ -108,9 +180,8 @@ impl Station {
         erased: impl Fn(usize) -> bool,
         publish: &mut dyn FnMut(Published<'_>),
     ) -> Result<(), EngineError> {
-        let arrival = Instant::now();
-        self.assembly.push(bytes, reception, erased);
-        self.work_off(arrival, publish)
+        self.hear(bytes, reception, erased, Instant::now());
+        self.work_off(publish)
     }
 
     /// No packet follows: settles what is still waited for.
@@ -118,38 +189,107 @@ impl Station {
     /// # Errors
     /// As [`push`](Station::push).
     pub fn end(&mut self, publish: &mut dyn FnMut(Published<'_>)) -> Result<(), EngineError> {
-        self.assembly.end();
-        self.work_off(Instant::now(), publish)
+        self.close();
+        self.work_off(publish)
     }
 
-    fn work_off(&mut self, arrival: Instant, publish: &mut dyn FnMut(Published<'_>)) -> Result<(), EngineError> {
-        while let Some(event) = self.assembly.event() {
-            match event {
-                Event::Frame(frame) => {
-                    self.decide(&frame, arrival, publish)?;
-                    self.assembly.recycle(frame);
-                }
-                Event::Lost { sequence, frames } => {
-                    let stream = self.assembly.stream().unwrap_or(0);
-                    let record = Record::empty(stream, sequence, frames, Outcome::Lost);
-                    publish(Published::Record { record: &record, scene: None, refined: None });
-                }
-                Event::Dropped(why) => {
-                    self.drops.packet(why);
-                    publish(Published::Dropped(why));
-                }
+    fn work_off(&mut self, publish: &mut dyn FnMut(Published<'_>)) -> Result<(), EngineError> {
+        loop {
+            while self.work(u16::MAX, publish)? {}
+            if !self.take(publish) {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
-    fn decide(
-        &mut self,
-        frame: &ReceivedFrame<'_>,
-        arrival: Instant,
-        publish: &mut dyn FnMut(Published<'_>),
-    ) -> Result<(), EngineError> {
-        let header = &frame.header;
+    /// Takes a packet that arrived at `arrival`. [`take`](Station::take) all that came of it before the next one. `erased` as for
+    /// [`push`](Station::push).
+    pub fn hear(&mut self, bytes: &[u8], reception: Reception, erased: impl Fn(usize) -> bool, arrival: Instant) {
+        self.arrival = arrival;
+        self.assembly.push(bytes, reception, erased);
+    }
+
+    /// No packet follows: what is still waited for can be [taken](Station::take).
+    pub fn close(&mut self) {
+        self.arrival = Instant::now();
+        self.assembly.end();
+    }
+
+    /// The time at which the frame that [`work`](Station::work) would go on with arrived, and whether its provisional decision is made. `None`: there is no such frame.
+    pub fn current(&self) -> Option<(Instant, bool)> {
+        self.current.as_ref().map(|current| (current.arrival, current.concluding.is_some()))
+    }
+
+    /// Takes the next thing that became of the packets; `false` where that was all. A frame goes into the scene, and is then worked on; one that was
+    /// still worked on is settled as it stands: a newer one overtakes it.
+    pub fn take(&mut self, publish: &mut dyn FnMut(Published<'_>)) -> bool {
+        match self.assembly.event() {
+            None => return false,
+            Some(Event::Frame(frame)) => {
+                self.begin(&frame, publish);
+                self.assembly.recycle(frame);
+            }
+            Some(Event::Lost { sequence, frames }) => {
+                let stream = self.assembly.stream().unwrap_or(0);
+                let record = Record::empty(stream, sequence, frames, Outcome::Lost);
+                publish(Published::Record { record: &record, scene: None, refined: None });
+            }
+            Some(Event::Dropped(why)) => {
+                self.drops.packet(why);
+                publish(Published::Dropped(why));
+            }
+        }
+        true
+    }
+
+    /// Goes on with the frame that was [taken](Station::take) last: its provisional decision, or a sampler step, `most` of these in all where
+    /// they begin now. Nothing is left to do where it returns `false`.
+    ///
+    /// # Errors
+    /// As [`push`](Station::push).
+    pub fn work(&mut self, most: u16, publish: &mut dyn FnMut(Published<'_>)) -> Result<bool, EngineError> {
+        let Some(mut current) = self.current.take() else { return Ok(false) };
+        let elapsed = elapsed_us(current.arrival);
+        let Some(mut concluding) = current.concluding.take() else {
+            if self.is_live && self.deadline_us.is_some_and(|deadline_us| elapsed > deadline_us) {
+                self.drop_stale(current, EXPIRED, publish);
+            } else {
+                self.decide(current, most, publish)?;
+            }
+            return Ok(true);
+        };
+        // The gate left room for all steps; they have it no more where others went first.
+        let next = elapsed + self.receiver.pace().step_us + self.receiver.pace().head_us;
+        if self.is_live && self.deadline_us.is_some_and(|deadline_us| next > deadline_us) {
+            let conclusion = concluding.give_up(NO_TIME);
+            self.settle(current, conclusion, publish);
+            return Ok(true);
+        }
+        self.receiver.step(&mut concluding)?;
+        if concluding.is_done() {
+            current.record.timing.decision_us = elapsed_us(current.arrival);
+            self.settle(current, concluding.conclusion(), publish);
+        } else {
+            self.current = Some(Current { concluding: Some(concluding), ..current });
+        }
+        Ok(true)
+    }
+
+    /// Settles the frame that is worked on, for a newer one.
+    fn overtake(&mut self, publish: &mut dyn FnMut(Published<'_>)) {
+        match self.current.take() {
+            None => {}
+            Some(Current { concluding: Some(concluding), record, arrival, alone }) => {
+                let current = Current { concluding: None, record, arrival, alone };
+                self.settle(current, concluding.give_up(NEWER), publish);
+            }
+            Some(current) => self.drop_stale(current, OVERTAKEN, publish),
+        }
+    }
+
+    /// Takes a frame into its scene.
+    fn begin(&mut self, frame: &ReceivedFrame<'_>, publish: &mut dyn FnMut(Published<'_>)) {
+        let (header, arrival) = (&frame.header, self.arrival);
         self.drops.frame(frame);
         let mut record = Record {
             capture_us: Some(header.capture_us),
@@ -160,10 +300,12 @@ impl Station {
         };
         if let Err(refusal) = self.receiver.accepts(header) {
             let reason = refusal.to_string();
-            record.outcome = Outcome::Refused;
-            record.reason = &reason;
+            let record = Record { outcome: Outcome::Refused, reason: &reason, ..record };
             publish(Published::Record { record: &record, scene: None, refined: None });
-            return Ok(());
+            return;
+        }
+        if !frame.late {
+            self.overtake(publish);
         }
         // A late frame stands alone: the stream's scene has moved on, and what it holds is newer.
         let current = self.scene.as_ref().filter(|scene| *scene.params() == header.params);
@@ -184,17 +326,59 @@ impl Station {
             self.lacks_key = Some(KeyRequest { stream: header.stream, sequence: header.sequence });
         }
         record.blind_snr_cdb = scene.blind_snr_cdb();
-        record.timing.decode_us = elapsed_us(arrival);
-
-        let provisional = self.receiver.provisional(scene)?;
-        record.timing.provisional_us = elapsed_us(arrival);
-        publish(Published::Provisional { sequence: header.sequence, decision: &provisional });
-
-        let elapsed = record.timing.provisional_us;
-        let conclusion = self.receiver.conclude(scene, &provisional, header.sequence, elapsed)?;
-        record.timing.decision_us = elapsed_us(arrival);
         record.known_permille = scene.known_permille();
         record.tiles_missing = missing as u16;
+        record.timing.decode_us = elapsed_us(arrival);
+        let own = Current { record, arrival, alone, concluding: None };
+        match self.current {
+            // A late one: what is worked on is newer.
+            Some(_) => self.drop_stale(own, OVERTAKEN, publish),
+            None => self.current = Some(own),
+        }
+    }
+
+    fn decide(
+        &mut self,
+        mut current: Current,
+        most: u16,
+        publish: &mut dyn FnMut(Published<'_>),
+    ) -> Result<(), EngineError> {
+        // What is decided on was taken into one of them.
+        let Some(scene) = current.alone.as_ref().or(self.scene.as_ref()) else { return Ok(()) };
+        let provisional = self.receiver.provisional(scene)?;
+        let (record, arrival) = (&mut current.record, current.arrival);
+        record.timing.provisional_us = elapsed_us(arrival);
+        publish(Published::Provisional { stream: record.stream, sequence: record.sequence, decision: &provisional });
+        record.provisional = Some(decided(&provisional));
+
+        let elapsed = record.timing.provisional_us;
+        let concluding = self.receiver.begin(scene, &provisional, record.sequence, elapsed, most);
+        // It stands where nothing better follows in time.
+        record.timing.decision_us = elapsed;
+        match concluding.is_done() {
+            true => {
+                record.timing.decision_us = elapsed_us(arrival);
+                self.settle(current, concluding.conclusion(), publish);
+            }
+            false => self.current = Some(Current { concluding: Some(concluding), ..current }),
+        }
+        Ok(())
+    }
+
+    /// A frame that nobody decides on any more; later ones still lean on what it brought.
+    fn drop_stale(&mut self, current: Current, reason: &'static str, publish: &mut dyn FnMut(Published<'_>)) {
+        let Current { mut record, alone, .. } = current;
+        (record.outcome, record.reason) = (Outcome::Stale, reason);
+        let scene = alone.as_ref().or(self.scene.as_ref());
+        publish(Published::Record { record: &record, scene, refined: None });
+        if let (Some(alone), Some(scene)) = (alone, &mut self.scene) {
+            scene.take_key_frame(alone);
+        }
+    }
+
+    fn settle(&mut self, current: Current, conclusion: Conclusion, publish: &mut dyn FnMut(Published<'_>)) {
+        let Current { record, alone, .. } = current;
+        let mut record: Record<'_> = record;
         record.mode = conclusion.mode;
         record.gate = conclusion.gate.name();
         record.risk_permille = conclusion.risk_permille;
@@ -202,33 +386,32 @@ impl Station {
         record.cached_steps = conclusion.cached_steps;
         record.macs = conclusion.macs;
         record.saved_macs = conclusion.saved_macs;
-        record.provisional = Some(decided(&provisional));
         record.decision = Some(decided(&conclusion.decision));
         if !self.tasks.is_empty() {
             let likely = self.tasks.iter().zip(conclusion.decision.task_permille);
             record.tasks = Some(likely.map(|(name, permille)| (name.as_str(), permille)).collect());
         }
-        if !frame.late {
-            let steady = self.steady.follow(header.sequence, &conclusion.decision);
+        if alone.is_none() {
+            let steady = self.steady.follow(record.sequence, &conclusion.decision);
             record.steady = Some(names(steady));
         }
-        if frame.late {
+        if alone.is_some() {
             record.outcome = Outcome::DecidedLate;
             record.reason = "a later frame came first";
         } else if self.deadline_us.is_some_and(|deadline_us| record.timing.decision_us > deadline_us) {
             record.outcome = Outcome::DecidedLate;
-            record.reason = "after its deadline";
+            record.reason = AFTER_DEADLINE;
         }
-        // A refinement that failed says so with its gate too; why it did is not said again anywhere.
-        if conclusion.gate == Gate::Failed {
+        // A refinement that came to nothing says so with its gate too; why it did is not said again anywhere.
+        if matches!(conclusion.gate, Gate::Failed | Gate::Preempted) {
             record.reason = &conclusion.reason;
         }
         let refined = self.receiver.refined().filter(|_| conclusion.mode != "semantic_first");
-        publish(Published::Record { record: &record, scene: Some(scene), refined });
+        let scene = alone.as_ref().or(self.scene.as_ref());
+        publish(Published::Record { record: &record, scene, refined });
         if let (Some(alone), Some(scene)) = (alone, &mut self.scene) {
             scene.take_key_frame(alone);
         }
-        Ok(())
     }
 }
 

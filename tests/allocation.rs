@@ -1,14 +1,19 @@
 //! From bytes to decision nothing is allocated once a frame has been decided: the buffers are those of the start. Counters are of the
 //! whole process: no test harness runs beside it.
 
+#[path = "common/fed.rs"]
+mod fed;
+
+use semrx::board::Watch;
 use semrx::bundle::Bundle;
 use semrx::engine::Engine;
 use semrx::engine::plan::Machine;
-use semrx::link::Packet;
-use semrx::receiver::{Config, Depth, Mode};
+use semrx::link::{Interrupt, Packet};
+use semrx::receiver::{Config, Depth, Mode, Pace, Receiver};
 use semrx::sampler::{Cache, Turns};
 use semrx::scene::{CAMVID12, Reception, Street};
 use semrx::sender::{Sender, Settings};
+use semrx::service::{Lane, Link, Service};
 use semrx::station::{Published, Station};
 use semrx::wire::{Grid, Payload};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -62,7 +67,40 @@ fn allocations(packets: &[Packet], config: Config, threads: usize) -> (Vec<usize
     (counts, refined)
 }
 
+/// Allocations of the loop for each packet of two streams, which come by turns.
+fn serving(packets: &[Packet]) -> Vec<usize> {
+    let bundle = Bundle::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models/street")).unwrap();
+    let engine = Engine::Plan(Machine::new(1).unwrap());
+    let (mut links, mut lanes, mut feeds) = (Vec::new(), Vec::new(), Vec::new());
+    for link in 0..2 {
+        let (fed, source) = fed::feed();
+        links.push(Link { source: Box::new(source), interrupt: Interrupt::default(), is_live: true });
+        feeds.push(fed);
+        let config = Config { mode: Mode::Hybrid, steps: Some(2), ..Config::default() };
+        let receiver = Receiver::open(&bundle, config, Pace::default(), &engine).unwrap();
+        lanes.push(Lane { link, stream: None, priority: link as u8, receiver });
+    }
+    let mut service = Service::start(links, lanes, Watch::off(), None).unwrap();
+    let mut counts = Vec::with_capacity(packets.len());
+    for packet in packets {
+        for fed in &feeds {
+            fed.give(packet.clone());
+            while !fed.is_taken() {
+                std::thread::yield_now();
+            }
+        }
+        let before = allocated();
+        while service.turn(&mut |_, _| ()).unwrap() {}
+        counts.push(allocated() - before);
+    }
+    counts
+}
+
 fn main() {
+    let counts = serving(&packets(Payload::Map, "tile-loss=0.4,burst=2"));
+    let first = counts.iter().position(|&count| count > 0).unwrap_or(0);
+    // The end marker has the links closed.
+    assert!(counts[first + 1..counts.len() - 1].iter().all(|&count| count == 0), "{counts:?}");
     for (payload, channel) in [(Payload::Map, "tile-loss=0.4,burst=2"), (Payload::Soft8, "sigma=0.9")] {
         let packets = packets(payload, channel);
         let plain = Config { mode: Mode::Hybrid, steps: Some(2), ..Config::default() };

@@ -8,7 +8,7 @@ use super::records::RecordFile;
 use super::{Done, bundles};
 use clap::Args;
 use semrx::link::srx::{self, SrxWriter};
-use semrx::link::{Address, ChannelSpec, Packet, Sink};
+use semrx::link::{ChannelSpec, Packet, Sink};
 use semrx::receiver::Config;
 use semrx::report::page::{self, PageData, PageFrame, Received, Truth};
 use semrx::report::record::{self, Record};
@@ -81,7 +81,7 @@ pub fn run(options: &Options) -> Done {
     let writing = |error: std::io::Error| Failure::failed(format!("{}: {error}", capture_path.display()));
     let file = File::create(&capture_path).map_err(writing)?;
     let mut capture = SrxWriter::new(BufWriter::new(file), capture_path.display().to_string())?;
-    let mut records = RecordFile::create(&out.join("records.jsonl"), &Address::Standard)?;
+    let mut records = RecordFile::create(&out.join("records.jsonl"), [])?;
     let mut printer = Printer::default();
 
     let mut drive = Drive { rule: Rule::new(grid, &CAMVID12), maps: Vec::new(), frames: Vec::new() };
@@ -196,7 +196,8 @@ impl Drive {
                 record::Outcome::Decided => page::Outcome::Decided,
                 record::Outcome::DecidedLate => page::Outcome::DecidedLate,
                 record::Outcome::Lost => page::Outcome::Lost,
-                record::Outcome::Refused => page::Outcome::Refused,
+                // None grows stale here: the frames don't come by themselves.
+                record::Outcome::Refused | record::Outcome::Stale => page::Outcome::Refused,
             },
             mode: record.mode.into(),
             steps: record.steps as u32,

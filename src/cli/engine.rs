@@ -28,19 +28,24 @@ impl EngineName {
     }
 }
 
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
 pub struct EngineOptions {
-    /// What runs the models
-    #[arg(long, value_enum, default_value_t)]
-    engine: EngineName,
+    /// What runs the models; plan if not given
+    #[arg(long, value_enum)]
+    engine: Option<EngineName>,
     /// Threads of the plan, 1 to 16; as many as the machine has, at most 4, if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=MAX_THREADS as i64))]
     threads: Option<u8>,
 }
 
 impl EngineOptions {
+    /// With these where nothing else was asked for.
+    pub fn or(self, engine: Option<EngineName>, threads: Option<u8>) -> Self {
+        EngineOptions { engine: self.engine.or(engine), threads: self.threads.or(threads) }
+    }
+
     pub fn open(&self) -> Result<Engine, Failure> {
-        self.engine.open(self.threads())
+        self.engine.unwrap_or_default().open(self.threads())
     }
 
     pub fn threads(&self) -> usize {

@@ -41,6 +41,11 @@ impl Failure {
         Failure { code: 130, message: "interrupted".into() }
     }
 
+    /// The line that explains it.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     pub fn report(self) -> ExitCode {
         tell(&format!("semrx: {}", self.message));
         ExitCode::from(self.code)

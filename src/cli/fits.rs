@@ -8,7 +8,7 @@ use semrx::board::{Found, Profile};
 use semrx::budget::{Instructions, Resident};
 use semrx::bundle::Bundle;
 use semrx::engine::kernel::Isa;
-use semrx::receiver::{Mode, Pace, Receiver};
+use semrx::receiver::{Config, Mode, Pace, Receiver};
 use std::path::Path;
 
 /// The kernels of this machine, as budgets call them.
@@ -39,85 +39,113 @@ pub fn resident(receiver: &Receiver, bundle: &Bundle, board: &Profile) -> Reside
     Resident::new(&there, &here, receiver.memory_bytes(), largest.unwrap_or(0), memory::program_bytes())
 }
 
-/// What `run` asks of its board.
-pub struct Question<'a> {
-    pub bundle: &'a Bundle,
-    pub mode: Mode,
-    pub steps: u16,
-    pub threads: usize,
-    /// `None` is this machine, with nothing said of what its models take.
-    pub board: Option<&'a str>,
-    pub deadline_us: Option<u64>,
+/// What `run` is held to.
+pub struct Budget<'a> {
+    bundle: &'a Bundle,
+    threads: usize,
+    board: Profile,
+    /// The board was told by name: it isn't this machine.
+    is_elsewhere: bool,
     /// What doesn't fit is warned of, and not refused.
-    pub over_budget: bool,
+    is_over: bool,
 }
 
-/// Refuses a configuration whose memory doesn't fit its board, or whose time doesn't fit the deadline; tells the receiver how fast its models are.
-///
-/// # Errors
-/// Exit code 4 says what doesn't fit, and what would.
-pub fn check(receiver: &mut Receiver, question: &Question<'_>) -> Done {
-    let refuse = |reason: String| match question.over_budget {
-        true => {
-            log::warn!("over budget: {reason}");
-            Ok(())
+impl<'a> Budget<'a> {
+    /// `board`: this machine, if `None` or `auto`.
+    ///
+    /// # Errors
+    /// There is no such profile.
+    pub fn new(bundle: &'a Bundle, threads: usize, name: Option<&str>, is_over: bool) -> Result<Self, Failure> {
+        let name = name.unwrap_or("auto");
+        Ok(Budget { bundle, threads, board: board(name)?, is_elsewhere: name != "auto", is_over })
+    }
+
+    pub fn board(&self) -> &Profile {
+        &self.board
+    }
+
+    fn refuse(&self, reason: &str) -> Done {
+        match self.is_over {
+            true => {
+                log::warn!("over budget: {reason}");
+                Ok(())
+            }
+            false => Err(Failure::over_budget(format!("{reason}; --over-budget runs it all the same"))),
         }
-        false => Err(Failure::over_budget(format!("{reason}; --over-budget runs it all the same"))),
-    };
-    let board = board(question.board.unwrap_or("auto"))?;
-    let needed = resident(receiver, question.bundle, &board).total();
-    if needed > board.receiver_bytes {
-        refuse(format!(
-            "mode {} of bundle {} takes up to {needed} bytes, a receiver may take {} on {}: `semrx budget` says of what, and what takes less",
-            measured::name(question.mode),
-            question.bundle.name(),
-            board.receiver_bytes,
-            board.name
-        ))?;
     }
-    let Some(pace) = pace(receiver, question, &board)? else { return Ok(()) };
-    receiver.set_pace(pace);
-    let Some(deadline_us) = question.deadline_us else { return Ok(()) };
-    let on = question.board.filter(|name| *name != "auto").unwrap_or("this machine");
-    let ms = |us: u64| us as f64 / 1000.0;
-    if pace.head_us > deadline_us {
-        return refuse(format!(
-            "the head of bundle {} takes {:.1} ms on {on}, more than the deadline of {} ms: give a longer deadline or a smaller bundle",
-            question.bundle.name(),
-            ms(pace.head_us),
-            ms(deadline_us)
-        ));
+
+    /// Refuses receivers whose memory doesn't fit the board, the program among it.
+    ///
+    /// # Errors
+    /// Exit code 4.
+    pub fn check_memory<'b>(&self, receivers: impl Iterator<Item = &'b Receiver>) -> Done {
+        let (mut needed, mut program) = (0, 0);
+        for receiver in receivers {
+            let own = resident(receiver, self.bundle, &self.board);
+            (needed, program) = (needed + own.total() - own.program, own.program);
+        }
+        needed += program;
+        if needed <= self.board.receiver_bytes {
+            return Ok(());
+        }
+        self.refuse(&format!(
+            "bundle {} takes up to {needed} bytes, a receiver may take {} on {}: `semrx budget` says of what, and what takes less",
+            self.bundle.name(),
+            self.board.receiver_bytes,
+            self.board.name
+        ))
     }
-    // The gate leaves steps out that don't fit; what is asked for by name has to.
-    let steps = match question.mode {
-        Mode::Auto | Mode::SemanticFirst => 0,
-        Mode::Hybrid => u64::from(question.steps.max(1)),
-        Mode::Latent | Mode::View => 1,
-    };
-    let whole = 2 * pace.head_us + steps * pace.step_us;
-    if steps > 0 && whole > deadline_us {
-        return refuse(format!(
+
+    /// Tells the receiver how fast its models are, and refuses what doesn't fit its deadline.
+    ///
+    /// # Errors
+    /// Exit code 4 says what takes too long; and what a model's run says.
+    pub fn check_time(&self, receiver: &mut Receiver, config: &Config) -> Done {
+        let Some(pace) = self.pace(receiver, config)? else { return Ok(()) };
+        receiver.set_pace(pace);
+        let Some(deadline_us) = config.deadline_us else { return Ok(()) };
+        let on = if self.is_elsewhere { &self.board.name } else { "this machine" };
+        let ms = |us: u64| us as f64 / 1000.0;
+        if pace.head_us > deadline_us {
+            return self.refuse(&format!(
+                "the head of bundle {} takes {:.1} ms on {on}, more than the deadline of {} ms: give a longer deadline or a smaller bundle",
+                self.bundle.name(),
+                ms(pace.head_us),
+                ms(deadline_us)
+            ));
+        }
+        // The gate leaves steps out that don't fit; what is asked for by name has to.
+        let steps = match config.mode {
+            Mode::Auto | Mode::SemanticFirst => return Ok(()),
+            Mode::Hybrid => receiver.steps(),
+            Mode::Latent | Mode::View => 1,
+        };
+        let whole = 2 * pace.head_us + steps * pace.step_us;
+        if whole <= deadline_us {
+            return Ok(());
+        }
+        self.refuse(&format!(
             "mode {} takes {:.1} ms on {on} with what it generates, more than the deadline of {} ms: `semrx budget` says what fits",
-            measured::name(question.mode),
+            measured::name(config.mode),
             ms(whole),
             ms(deadline_us)
-        ));
+        ))
     }
-    Ok(())
-}
 
-/// How fast the models are: on a board that is told by name, as predicted at worst; here, as they were measured, or are now if a deadline asks for it.
-fn pace(receiver: &mut Receiver, question: &Question<'_>, board: &Profile) -> Result<Option<Pace>, Failure> {
-    if question.board.is_some_and(|name| name != "auto") {
-        return Ok(predicted(receiver, board));
-    }
-    let key = Key::new(question.bundle, question.mode, question.threads, instructions().name());
-    if let Some(pace) = key.and_then(|key| key.read()) {
-        return Ok(Some(pace));
-    }
-    match question.deadline_us {
-        Some(_) => Ok(Some(receiver.measure_pace()?)),
-        None => Ok(None),
+    /// How fast the models are: on a board that was told by name, as predicted at worst; here, as they were measured, or are now if a deadline asks
+    /// for it.
+    fn pace(&self, receiver: &mut Receiver, config: &Config) -> Result<Option<Pace>, Failure> {
+        if self.is_elsewhere {
+            return Ok(predicted(receiver, &self.board));
+        }
+        let key = Key::new(self.bundle, config.mode, self.threads, instructions().name());
+        if let Some(pace) = key.and_then(|key| key.read()) {
+            return Ok(Some(pace));
+        }
+        match config.deadline_us {
+            Some(_) => Ok(Some(receiver.measure_pace()?)),
+            None => Ok(None),
+        }
     }
 }
 

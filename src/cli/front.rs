@@ -90,7 +90,7 @@ pub fn run(options: &Options) -> Done {
     let mut source = options.from.source(&SourceOptions { idle, interrupt })?;
     let mut output = Output {
         printer: Printer::default(),
-        recorder: options.record.as_deref().map(|path| RecordFile::create(path, &options.from)).transpose()?,
+        recorder: options.record.as_deref().map(|path| RecordFile::create(path, [&options.from])).transpose()?,
         summary: Summary::default(),
         json: options.json,
         trouble: None,

@@ -20,6 +20,7 @@ pub fn line(record: &Record<'_>) -> String {
         }
         Outcome::Lost => line.push_str("  lost"),
         Outcome::Refused => line.push_str(&format!("  refused: {}", record.reason)),
+        Outcome::Stale => line.push_str(&format!("  stale: {}", record.reason)),
         Outcome::Decided | Outcome::DecidedLate => {
             let known = record.known_permille as f64 / 10.0;
             let mode = match record.steps {
@@ -35,6 +36,7 @@ pub fn line(record: &Record<'_>) -> String {
                 write!(line, " {:>6} B  {}", record.bytes, record.decision.as_ref().map_or(String::new(), decision));
             match (record.outcome, record.gate) {
                 (_, FAILED) => line.push_str(&format!("  [failed: {}]", record.reason)),
+                (_, PREEMPTED) => line.push_str(&format!("  [given up: {}]", record.reason)),
                 (Outcome::DecidedLate, _) => line.push_str(&format!("  [late: {}]", record.reason)),
                 _ => {}
             }
@@ -64,12 +66,15 @@ pub const LEGEND: &str = "hazards left|centre|right of the corridor: V vehicle, 
 
 /// The gate of a frame whose refinement failed.
 const FAILED: &str = Gate::Failed.name();
+/// And of one whose refinement was given up.
+const PREEMPTED: &str = Gate::Preempted.name();
 
 /// Sums over the records of a drive.
 #[derive(Debug, Default)]
 pub struct Summary {
     by_mode: BTreeMap<String, Sums>,
     failed: u64,
+    preempted: u64,
 }
 
 #[derive(Debug, Default)]
@@ -87,9 +92,11 @@ impl Summary {
         let mode = match record.outcome {
             Outcome::Lost => "lost",
             Outcome::Refused => "refused",
+            Outcome::Stale => "stale",
             Outcome::Decided | Outcome::DecidedLate => record.mode,
         };
         self.failed += u64::from(record.gate == FAILED);
+        self.preempted += u64::from(record.gate == PREEMPTED);
         let sums = self.by_mode.entry(mode.into()).or_default();
         sums.frames += record.frames as u64;
         sums.bytes += record.bytes as u64;
@@ -105,7 +112,7 @@ impl Summary {
 
     /// Frames that some mode decided.
     pub fn decided(&self) -> u64 {
-        self.frames() - self.refused() - self.of("lost")
+        self.frames() - self.refused() - self.of("lost") - self.of("stale")
     }
 
     pub fn refused(&self) -> u64 {
@@ -115,6 +122,11 @@ impl Summary {
     /// Frames that were decided on what arrived, since their refinement failed.
     pub fn failed(&self) -> u64 {
         self.failed
+    }
+
+    /// Frames that were decided on what arrived, since their refinement was given up.
+    pub fn preempted(&self) -> u64 {
+        self.preempted
     }
 
     fn of(&self, mode: &str) -> u64 {
@@ -132,7 +144,7 @@ impl Summary {
             let share = 100.0 * sums.frames as f64 / all as f64;
             let _ = write!(table, "{mode:<15} {:>7} {share:>5.1} % {:>8.0}", sums.frames, mean(sums.bytes));
             let _ = match mode.as_str() {
-                "lost" | "refused" => writeln!(table),
+                "lost" | "refused" | "stale" => writeln!(table),
                 _ => writeln!(
                     table,
                     " {:>10.1} {:>7.1} % {:>9.1} ms {:>6}",

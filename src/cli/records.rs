@@ -16,18 +16,18 @@ pub struct RecordFile {
 }
 
 impl RecordFile {
-    /// Checks that `path` can be written, and is not where the records come `from`. What stands in it goes with the first record.
-    pub fn create(path: &Path, from: &Address) -> Result<Self, Failure> {
+    /// Checks that `path` can be written, and is none of those that frames come `from`. What stands in it goes with the first record.
+    pub fn create<'a>(path: &Path, from: impl IntoIterator<Item = &'a Address>) -> Result<Self, Failure> {
         if path == Path::new("-") {
             return Err(Failure::usage("--record -: records go to standard output with --json"));
         }
         let file = OpenOptions::new().create(true).append(true).open(path);
         let file = file.map_err(|error| Failure::failed(format!("--record {}: {error}", path.display())))?;
-        let same = match from {
+        let is_path = |from: &Address| match from {
             Address::File(source) => source.canonicalize().ok() == path.canonicalize().ok(),
             _ => false,
         };
-        match same {
+        match from.into_iter().any(is_path) {
             true => Err(Failure::usage(format!("--record {}: is the capture that is read", path.display()))),
             false => Ok(RecordFile { path: path.to_owned(), file, bytes: 0, records: 0 }),
         }

@@ -1,94 +1,103 @@
 //! `semrx run`: receive, decide, record.
 
+use super::Done;
 use super::engine::EngineOptions;
 use super::exit::Failure;
 use super::lines::{self, Summary};
-use super::output::Printer;
+use super::notify::Notifier;
+use super::output::{Printer, tell};
 use super::records::{self, RecordFile};
-use super::{Done, bundles, fits};
+use super::setup::{Fixed, Loaded, Setup};
+use super::signals::Signals;
 use clap::{Args, ValueEnum};
+use semrx::board::Watch;
 use semrx::board::pins::{self, Pins};
-use semrx::bundle::Bundle;
-use semrx::link::{Address, Counters, Packet, SourceOptions};
-use semrx::receiver::{Config, Depth, Mode, SamplerKind};
-use semrx::sampler::Cache;
-use semrx::scene::{Dropped, Reception};
-use semrx::station::{Drops, Published, Station};
-use semrx::wire::emit_request;
-use std::cell::RefCell;
+use semrx::engine::Engine;
+use semrx::link::{Address, Interrupt, SourceOptions};
+use semrx::receiver::{Mode, Receiver, SamplerKind};
+use semrx::report::record::Record;
+use semrx::scene::Dropped;
+use semrx::service::{Lane, Link, Service};
+use semrx::station::Published;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 /// Receive a stream, decide on every frame, and write a record for each.
 ///
 /// The decision on what arrived is made first. When the gate asks for it, the sampler fills in the rest, and the decision is made again on
 /// both. Every frame, and every gap in the sequence, ends in one record.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Examples:
   semrx run --from drive.srx --record out.jsonl
   semrx run --from udp://127.0.0.1:9000 --deadline-ms 50
-  semrx run --from serial:/dev/ttyAMA0@921600
   semrx run --from drive.srx --board raspberry-pi-5 --deadline-ms 100
   semrx run --from drive.srx --steps 4 --depth adaptive
-  semrx run --from drive.srx --steps 20 --sampler ddim --cache bounded")]
+  semrx run --from drive.srx --steps 20 --sampler ddim --cache bounded
+  semrx run --config /etc/semrx/semrx.json")]
 pub struct Options {
+    /// What is to be run, as JSON: several streams, and all that follows here, which goes first where both say something. SIGHUP reads it and the
+    /// bundle anew
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Where from: a capture (drive.srx), -, udp://host:port or serial:/dev/ttyAMA0@921600
-    #[arg(long, value_name = "LINK")]
-    from: Address,
-    /// The models: a folder, or the name of a bundle
-    #[arg(long, value_name = "BUNDLE", default_value = "street")]
-    bundle: PathBuf,
+    #[arg(long, value_name = "LINK", required_unless_present = "config")]
+    pub from: Option<Address>,
+    /// The models: a folder, or the name of a bundle; street if not given
+    #[arg(long, value_name = "BUNDLE")]
+    pub bundle: Option<PathBuf>,
     /// The bundle's head of this name, in the place of the one that decides where none is asked for: for other tasks, or other tastes
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    head: Option<String>,
-    /// Which of the modes may decide
-    #[arg(long, value_enum, default_value_t = ModeName::Auto)]
-    mode: ModeName,
+    pub head: Option<String>,
+    /// Which of the modes may decide; auto if not given
+    #[arg(long, value_enum)]
+    pub mode: Option<ModeName>,
     /// Sampler steps of a refinement; the bundle's own number if not given
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=100))]
-    steps: Option<u16>,
-    /// How the sampler moves between noise levels
-    #[arg(long, value_enum, default_value_t = SamplerName::Consistency)]
-    sampler: SamplerName,
+    pub steps: Option<u16>,
+    /// How the sampler moves between noise levels; consistency if not given
+    #[arg(long, value_enum)]
+    pub sampler: Option<SamplerName>,
     /// Steps that ask less of the restore network: deep[:N], taylor[:N], bounded[:T], the bundle's threshold if T is not given, or turns, the
     /// bundle's. Pays from about 10 steps on
     #[arg(long, value_name = "CACHE")]
-    cache: Option<String>,
-    /// Whether a refinement may end before its last step: adaptive, once the decision has settled
-    #[arg(long, value_enum, default_value_t = DepthName::Fixed)]
-    depth: DepthName,
+    pub cache: Option<String>,
+    /// Whether a refinement may end before its last step: adaptive, once the decision has settled; fixed if not given
+    #[arg(long, value_enum)]
+    pub depth: Option<DepthName>,
     /// Time from a frame's arrival to its decision; sampler steps that don't fit are left out
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
-    deadline_ms: Option<u64>,
+    pub deadline_ms: Option<u64>,
     /// Plan for this board: a name, a profile's path, or auto for this machine, which is also checked where none is given
     #[arg(long, value_name = "NAME")]
-    board: Option<String>,
+    pub board: Option<String>,
     /// Run what doesn't fit the board or the deadline, and warn of it
     #[arg(long)]
-    over_budget: bool,
+    pub over_budget: bool,
     /// Show the decisions on the pins of this file (docs/pins.md)
     #[arg(long, value_name = "FILE")]
-    pins: Option<PathBuf>,
+    pub pins: Option<PathBuf>,
     /// Write a record a frame as JSON lines
     #[arg(long, value_name = "FILE")]
-    record: Option<PathBuf>,
-    /// Seed of the sampler's noise
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    pub record: Option<PathBuf>,
+    /// Seed of the sampler's noise; 0 if not given
+    #[arg(long)]
+    pub seed: Option<u64>,
     #[command(flatten)]
-    engine: EngineOptions,
-    /// End when no packet came for so long (UDP, serial)
+    pub engine: EngineOptions,
+    /// End when no packet came for so long (UDP, serial lines)
     #[arg(long, value_name = "MS")]
-    idle_ms: Option<u64>,
+    pub idle_ms: Option<u64>,
+    /// Wait for the next stream when one has ended, or was silent for so long (UDP, serial lines)
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub stay_ms: Option<u64>,
     /// Print records and the summary as JSON lines
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ModeName {
     Auto,
     SemanticFirst,
@@ -99,7 +108,7 @@ pub enum ModeName {
     View,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SamplerName {
     Consistency,
     Ddim,
@@ -114,8 +123,8 @@ impl From<SamplerName> for SamplerKind {
     }
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum DepthName {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DepthName {
     Fixed,
     Adaptive,
 }
@@ -133,194 +142,250 @@ impl From<ModeName> for Mode {
 }
 
 pub fn run(options: &Options) -> Done {
-    let interrupt = Arc::new(AtomicBool::new(false));
-    // The second Ctrl-C ends at once.
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 130, interrupt.clone())
-            .and_then(|_| signal_hook::flag::register(signal, interrupt.clone()))
-            .map_err(|error| Failure::failed(format!("signal handler: {error}")))?;
-    }
-    check(options)?;
+    let signals = Signals::hear(options.config.is_some())?;
+    let setup = Setup::of(options)?;
+    let fixed = setup.fixed.clone();
     // First of all, so that the levels are those of the start while the models are loaded.
-    let pins = options.pins.as_deref().map(|file| Pins::open(&pins::Config::read(file)?)).transpose()?;
-    let bundle = bundles::open(&options.bundle)?;
-    let config = Config {
-        mode: options.mode.into(),
-        steps: options.steps,
-        sampler: options.sampler.into(),
-        cache: cache(options.cache.as_deref(), options.steps.unwrap_or(bundle.steps), &bundle)?,
-        depth: match options.depth {
-            DepthName::Fixed => Depth::Fixed,
-            DepthName::Adaptive => Depth::Adaptive,
-        },
-        deadline_us: options.deadline_ms.map(|ms| ms * 1000),
-        seed: options.seed,
+    let pins = fixed.pins.as_deref().map(|file| Pins::open(&pins::Config::read(file)?)).transpose()?;
+    // A socket is bound before the models are loaded, so that it misses nothing meanwhile.
+    let links = fixed.links();
+    let open = |from: &&Address| {
+        let interrupt = Interrupt::default();
+        // Where another stream may follow, silence ends a stream, and not the link.
+        let idle = fixed.idle.filter(|_| fixed.stays.is_none());
+        let source = from.source(&SourceOptions { idle, interrupt: interrupt.clone() })?;
+        Ok(Link { source, interrupt, is_live: from.is_live() })
     };
-    let live = options.from.is_live();
-    // A socket or a device is opened before the models are loaded, so that it misses nothing meanwhile.
-    let idle = options.idle_ms.map(Duration::from_millis);
-    let mut source = options.from.source(&SourceOptions { idle, interrupt })?;
-    let mut station =
-        Station::open_with_head(&bundle, options.head.as_deref(), config, !live, &options.engine.open()?)?;
-    fits::check(
-        station.receiver(),
-        &fits::Question {
-            bundle: &bundle,
-            mode: config.mode,
-            steps: config.steps.unwrap_or(bundle.steps),
-            threads: options.engine.threads(),
-            board: options.board.as_deref(),
-            deadline_us: config.deadline_us,
-            over_budget: options.over_budget,
-        },
-    )?;
-    let mut recorder = options.record.as_deref().map(|path| RecordFile::create(path, &options.from)).transpose()?;
-    let mut printer = Printer::default();
-
-    let mut summary = Summary::default();
-    let trouble = RefCell::new(None);
-    let mut publish = |published: Published<'_>| {
-        if let Some(pins) = &pins {
-            pins.observe(&published);
-        }
-        if trouble.borrow().is_some() {
-            return;
-        }
-        let done = match published {
-            Published::Record { record, .. } => {
-                summary.add(record);
-                let text =
-                    if options.json { records::line(record) } else { Ok((lines::line(record) + "\n").into_bytes()) };
-                let printed = text.and_then(|text| printer.print(&text));
-                printed.and_then(|()| recorder.as_mut().map_or(Ok(()), |recorder| recorder.write(record)))
-            }
-            Published::Dropped(why) => {
-                log::info!("dropped a packet: {}", reason(&why));
-                Ok(())
-            }
-            Published::Provisional { .. } => Ok(()),
-        };
-        *trouble.borrow_mut() = done.err();
-    };
-    let (mut ending, mut asked) = (Ok(()), 0u64);
-    loop {
-        let heard_bytes = source.counters().bytes;
-        let packet = match source.next() {
-            Ok(Some(packet)) => packet,
-            Ok(None) => break,
-            Err(error) => {
-                ending = Err(Failure::from(error));
-                break;
-            }
-        };
-        let reception = Reception {
-            snr_cdb: packet.info.snr_cdb,
-            delay_us: packet.info.delay_us,
-            link_bytes: (source.counters().bytes - heard_bytes) as usize,
-        };
-        if let Some(pins) = &pins {
-            pins.feed();
-            station.receiver().set_generating(!pins.is_mode_held());
-        }
-        let erased = |tile: usize| u8::try_from(tile).is_ok_and(|tile| packet.info.erased.contains(tile));
-        station.push(&packet.bytes, reception, erased, &mut publish)?;
-        if let Some(request) = station.key_request() {
-            source.reply(&Packet::new(emit_request(request).to_vec()));
-            asked += 1;
-        }
-        if trouble.borrow().is_some() || live && station.complete() {
-            break;
-        }
-        if live && station.ended() {
-            // What the end marker overtook may still come.
-            source.end_after(LINGER);
-        }
-    }
-    station.end(&mut publish)?;
-    let drops = station.drops();
-    let ended = station.ended();
-    let link = source.counters();
-    if let Some(failure) = trouble.take() {
+    let opened = links.iter().map(open).collect::<Result<Vec<_>, Failure>>()?;
+    let engine = fixed.engine.open()?;
+    let Loaded { lanes, watch } = setup.load(&engine)?;
+    let recorder = fixed.record.as_deref().map(|path| RecordFile::create(path, links.iter().copied())).transpose()?;
+    let shown = first_of(&lanes);
+    let lanes = fixed.streams.iter().zip(lanes).map(|((from, stream), (priority, receiver))| Lane {
+        link: links.iter().position(|link| *link == from).unwrap_or(0),
+        stream: *stream,
+        priority,
+        receiver,
+    });
+    let mut service = Service::start(opened, lanes.collect(), watch, fixed.stays)
+        .map_err(|error| Failure::failed(format!("a thread for a link: {error}")))?;
+    let mut teller = Teller::new(recorder, options.json, pins);
+    teller.shown = shown;
+    let reloads = work(&mut service, &mut teller, &signals, &Reload { options, fixed: &fixed, engine: &engine })?;
+    if let Some(failure) = teller.trouble {
         return Err(failure);
     }
+    let ending = service.error();
+    let summary = &teller.summary;
     if summary.frames() > 0 {
-        let text = conclude(&summary, drops, asked, link, ended, options.json);
-        printer.print(text.as_bytes())?;
+        teller.printer.print(conclude(summary, &service, reloads, options.json).as_bytes())?;
     }
-    let refused = |why: &str| Err(Failure::refused(format!("{}: {why}", options.from)));
+    let from: Vec<_> = links.iter().map(|link| link.to_string()).collect();
+    let refused = |why: &str| Err(Failure::refused(format!("{}: {why}", from.join(", "))));
     match (summary.frames(), summary.decided(), summary.refused()) {
-        _ if ending.is_err() => ending,
+        _ if ending.is_some() => Err(ending.map_or_else(Failure::interrupted, Failure::from)),
+        // Sockets have no end that would be missing.
+        _ if signals.ends() && signals.terminated() && fixed.is_live() => Ok(()),
+        _ if signals.ends() => Err(Failure::interrupted()),
         (0, ..) => refused("no frame could be read from it"),
         (_, 0, 1..) => refused("none of its frames could be decided with this bundle: the records say why"),
         _ => Ok(()),
     }
 }
 
-/// Refuses what the mode has no use for.
-fn check(options: &Options) -> Done {
-    if options.head.is_some() && matches!(options.mode, ModeName::Latent) {
-        return Err(Failure::usage("--mode latent has a head of its own: leave --head away"));
-    }
-    let refined = options.cache.is_some()
-        || matches!(options.sampler, SamplerName::Ddim)
-        || matches!(options.depth, DepthName::Adaptive);
-    let (has_steps, name) = match options.mode {
-        ModeName::Auto | ModeName::Hybrid => return Ok(()),
-        ModeName::SemanticFirst => (options.steps.is_some(), "semantic-first"),
-        ModeName::Latent => (options.steps.is_some_and(|steps| steps != 1), "latent"),
-        ModeName::View => (false, "view"),
-    };
-    if !refined && !has_steps {
-        return Ok(());
-    }
-    let away = if has_steps { "--steps, --sampler, --cache and --depth" } else { "--sampler, --cache and --depth" };
-    Err(Failure::usage(format!("--mode {name} refines nothing: leave {away} away")))
+/// The first of the lanes with the highest priority.
+fn first_of(lanes: &[(u8, Receiver)]) -> usize {
+    let highest = lanes.iter().map(|(priority, _)| *priority).max();
+    lanes.iter().position(|(priority, _)| Some(*priority) == highest).unwrap_or(0)
 }
 
-/// The cache that was asked for, with the bundle's threshold where none is given.
-fn cache(text: Option<&str>, steps: u16, bundle: &Bundle) -> Result<Option<Cache>, Failure> {
-    let parse = |text| Cache::parse(text, bundle.cache_threshold);
-    let cache = text.map(parse).transpose().map_err(|error| Failure::usage(error.to_string()))?;
-    match (cache, &bundle.learned.turns) {
-        (Some(Cache::Difference { .. }), _) => Err(Failure::usage(
-            "--cache difference is for `semrx sample`: nothing is guided here; take deep, taylor, bounded or turns",
-        )),
-        (Some(Cache::Turns), Some(turns)) if turns.steps() != steps as usize => {
-            Err(Failure::usage(format!("the bundle's turns are for {0} steps: add --steps {0}", turns.steps())))
+/// How long the loop waits for packets before it looks at its signals.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Runs the service to its end, or to the first thing that can't be told. Returns how often it loaded anew, and how often in vain.
+fn work(
+    service: &mut Service,
+    teller: &mut Teller,
+    signals: &Signals,
+    reload: &Reload<'_>,
+) -> Result<Reloads, Failure> {
+    let (mut notifier, mut reloads) = (Notifier::new(), Reloads::default());
+    let (mut drains, mut loading) = (false, None);
+    notifier.ready();
+    while !service.is_done() && teller.trouble.is_none() {
+        if signals.ends() && !drains {
+            drains = true;
+            notifier.stopping();
+            service.drain();
         }
-        _ => Ok(cache),
+        if loading.is_none() && !drains && signals.reloads() {
+            notifier.reloading();
+            loading = Some(reload.begin()?);
+        }
+        if let Some(thread) = loading.take_if(|thread: &mut JoinHandle<_>| thread.is_finished()) {
+            let loaded = thread.join().unwrap_or_else(|_| Err(Failure::failed("it panicked")));
+            match loaded {
+                Ok(Loaded { lanes, watch }) => {
+                    teller.shown = first_of(&lanes);
+                    service.change(lanes, &mut |lane, published| teller.tell(lane, &published))?;
+                    service.change_watch(watch);
+                    reloads.done += 1;
+                    tell("semrx: loaded anew");
+                }
+                Err(failure) => {
+                    reloads.failed += 1;
+                    tell(&format!("semrx: not loaded anew: {}; what was loaded before stays", failure.message()));
+                }
+            }
+            notifier.ready();
+        }
+        if let Some(pins) = &teller.pins {
+            pins.feed();
+            let may_generate = !pins.is_mode_held();
+            service.receivers().for_each(|receiver| receiver.set_generating(may_generate));
+        }
+        let has_worked = service.turn(&mut |lane, published| teller.tell(lane, &published))?;
+        if service.look(Instant::now()) {
+            let watch = service.watch();
+            tell(&format!("semrx: {} sampler steps are allowed now{}", watch.steps(), board(watch)));
+        }
+        notifier.ping();
+        notifier.status(|| status(&teller.summary, service.watch()));
+        if !has_worked {
+            service.wait(PATIENCE);
+        }
+    }
+    Ok(reloads)
+}
+
+/// How often SIGHUP was heard.
+#[derive(Debug, Clone, Copy, Default)]
+struct Reloads {
+    done: u64,
+    failed: u64,
+}
+
+/// What is loaded anew.
+struct Reload<'a> {
+    options: &'a Options,
+    fixed: &'a Fixed,
+    engine: &'a Engine,
+}
+
+impl Reload<'_> {
+    /// Reads the configuration and loads the models beside those that decide.
+    fn begin(&self) -> Result<JoinHandle<Result<Loaded, Failure>>, Failure> {
+        let (options, fixed, engine) = (self.options.clone(), self.fixed.clone(), self.engine.clone());
+        let load = move || {
+            let setup = Setup::of(&options)?;
+            if setup.fixed != fixed {
+                return Err(Failure::refused(
+                    "from and stream of each stream, engine, threads, record, pins, idle_ms and stay_ms stay as they are until it is started again",
+                ));
+            }
+            setup.load(&engine)
+        };
+        let thread = thread::Builder::new().name("reload".into()).spawn(load);
+        thread.map_err(|error| Failure::failed(format!("a thread to load with: {error}")))
     }
 }
 
-/// How long a socket is listened to behind the end marker, while frames are missing.
-const LINGER: Duration = Duration::from_millis(500);
+/// Tells what is published, to people or to programs.
+struct Teller {
+    printer: Printer,
+    recorder: Option<RecordFile>,
+    json: bool,
+    summary: Summary,
+    pins: Option<Pins>,
+    /// The stream that the pins show: the first of those with the highest priority.
+    shown: usize,
+    /// The first thing that could not be told.
+    trouble: Option<Failure>,
+}
 
-/// `asked`: frames that lean on a key frame, or on a tile of it, that isn't there.
-fn conclude(summary: &Summary, drops: Drops, asked: u64, link: Counters, ended: bool, json: bool) -> String {
+impl Teller {
+    fn new(recorder: Option<RecordFile>, json: bool, pins: Option<Pins>) -> Self {
+        Teller {
+            printer: Printer::default(),
+            recorder,
+            json,
+            summary: Summary::default(),
+            pins,
+            shown: 0,
+            trouble: None,
+        }
+    }
+
+    fn tell(&mut self, lane: usize, published: &Published<'_>) {
+        if let Some(pins) = self.pins.as_ref().filter(|_| lane == self.shown) {
+            pins.observe(published);
+        }
+        if self.trouble.is_some() {
+            return;
+        }
+        match published {
+            Published::Record { record, .. } => {
+                self.summary.add(record);
+                self.trouble = self.record(record).err();
+            }
+            Published::Dropped(why) => log::info!("dropped a packet: {}", reason(why)),
+            Published::Provisional { .. } => {}
+        }
+    }
+
+    fn record(&mut self, record: &Record<'_>) -> Done {
+        let text = if self.json { records::line(record)? } else { (lines::line(record) + "\n").into_bytes() };
+        self.printer.print(&text)?;
+        self.recorder.as_mut().map_or(Ok(()), |recorder| recorder.write(record))
+    }
+}
+
+/// What the board says, where it is asked.
+fn board(watch: &Watch) -> String {
+    let heat = watch.temperature_millicelsius().map(|value| format!(", {:.1} °C", f64::from(value) / 1000.0));
+    let memory = watch.rss_bytes().map(|bytes| format!(", {} MiB resident", bytes >> 20));
+    heat.unwrap_or_default() + &memory.unwrap_or_default()
+}
+
+fn status(summary: &Summary, watch: &Watch) -> String {
+    let throttled =
+        if watch.is_throttled() { format!(", {} sampler steps at most", watch.steps()) } else { String::new() };
+    format!("{} of {} frames decided{throttled}{}", summary.decided(), summary.frames(), board(watch))
+}
+
+fn conclude(summary: &Summary, service: &Service, reloads: Reloads, json: bool) -> String {
+    let (drops, counted, ended) = (service.drops(), service.counted(), service.has_ended());
+    let (damaged_packets, oversized) = (counted.links.malformed, counted.links.oversized);
     if json {
         let drops = serde_json::json!({
             "refused": drops.refused, "duplicate": drops.duplicate, "stale": drops.stale, "other_stream": drops.other_stream,
             "damaged_tiles": drops.damaged_tiles, "repaired_headers": drops.repaired_headers,
-            "malformed": link.malformed, "oversized": link.oversized, "reopened": link.reopened,
+            "malformed": damaged_packets, "oversized": oversized, "reopened": counted.links.reopened, "queue": counted.queue,
         });
         let (modes, failed) = (summary.json(), summary.failed());
-        serde_json::json!({"summary": {"modes": modes, "failed": failed, "lacked_key": asked, "drops": drops, "end_marker": ended}})
-            .to_string()
+        serde_json::json!({"summary": {
+            "modes": modes, "failed": failed, "preempted": summary.preempted(), "lacked_key": counted.lacked_key, "drops": drops,
+            "reloads": reloads.done, "failed_reloads": reloads.failed, "end_marker": ended,
+        }})
+        .to_string()
             + "\n"
     } else {
         let mut text = format!("{}\n\n{}", lines::LEGEND, summary.table());
         let counts = [
             (summary.failed(), "refinements failed: those frames were decided on what arrived"),
-            (asked, "frames lean on a key frame, or on a tile of it, that didn't arrive"),
+            (summary.preempted(), "refinements were given up for others: those frames were decided on what arrived"),
+            (counted.lacked_key, "frames lean on a key frame, or on a tile of it, that didn't arrive"),
             (drops.refused, "packets whose header can't be read, or that lean on a key frame not heard"),
             (drops.duplicate, "duplicates"),
             (drops.stale, "packets too late for their frame"),
             (drops.other_stream, "packets of other streams"),
             (drops.damaged_tiles, "damaged tiles"),
             (drops.repaired_headers, "damaged headers, mended"),
-            (link.malformed, "damaged stretches of the link"),
-            (link.oversized, "oversized stretches or datagrams"),
-            (link.reopened, "times the device went away and came back"),
+            (damaged_packets, "damaged stretches of the link"),
+            (oversized, "oversized datagrams"),
+            (counted.links.reopened, "times the device went away and came back"),
+            (counted.queue, "packets that came faster than they could be taken"),
+            (reloads.failed, "reloads failed"),
         ];
         for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
             text += &format!("{count} {what}\n");
@@ -338,6 +403,6 @@ fn reason(why: &Dropped) -> String {
         Dropped::Duplicate { sequence } => format!("frame {sequence} came before"),
         Dropped::Stale { sequence } => format!("frame {sequence} is settled"),
         Dropped::OtherStream { stream } => format!("stream {stream} is not the one followed"),
-        Dropped::NoRoom { sequence } => format!("frame {sequence} is longer than there is memory for"),
+        Dropped::NoRoom { sequence } => format!("frame {sequence} is longer than frames may be"),
     }
 }

@@ -21,8 +21,12 @@ pub enum Gate {
     Forced,
     /// A refinement is wanted, but the deadline leaves no time for a step.
     Deadline,
+    /// A refinement is wanted, but the board is to do without: it is hot, short of memory or late.
+    Throttled,
     /// A refinement was begun, and broke: the decision is that on what arrived.
     Failed,
+    /// A refinement was begun, and given up: a newer frame came, or others took its time. The decision is that on what arrived.
+    Preempted,
 }
 
 impl Gate {
@@ -35,7 +39,9 @@ impl Gate {
             Gate::Doubt => "doubt",
             Gate::Forced => "forced",
             Gate::Deadline => "deadline",
+            Gate::Throttled => "throttled",
             Gate::Failed => "failed",
+            Gate::Preempted => "preempted",
         }
     }
 }
@@ -56,7 +62,7 @@ pub(super) struct Question<'a> {
     pub soft_snr_cdb: Option<Option<i16>>,
     pub confidence_permille: u16,
     pub doubt_permille: u16,
-    /// Steps of a refinement, if time allows.
+    /// Steps of a refinement, if time allows; 0 where none is allowed.
     pub wanted: u16,
     /// Time until the deadline, if there is one.
     pub left_us: Option<u64>,
@@ -114,6 +120,9 @@ pub(super) fn choose(question: &Question<'_>) -> Choice {
     let risk_permille = bin.map(|(_, alpha_permille)| alpha_permille);
     if matches!(gate, Gate::Off | Gate::Clear) {
         return Choice { gate, steps: 0, risk_permille };
+    }
+    if question.wanted == 0 {
+        return Choice { gate: Gate::Throttled, steps: 0, risk_permille: None };
     }
     match question.left_us {
         None => Choice { gate, steps: question.wanted, risk_permille },
@@ -211,6 +220,13 @@ mod tests {
         assert_eq!(choose(&Question { known_permille: 999, ..hybrid }), (Gate::Forced, 4));
         let off = Question { mode: Mode::SemanticFirst, known_permille: 0, ..question() };
         assert_eq!(choose(&off), (Gate::Off, 0));
+    }
+
+    #[test]
+    fn who_may_not_refine_says_so_where_it_would() {
+        let throttled = Question { wanted: 0, ..question() };
+        assert_eq!(choose(&throttled), (Gate::Clear, 0));
+        assert_eq!(choose(&Question { known_permille: 0, ..throttled }), (Gate::Throttled, 0));
     }
 
     #[test]

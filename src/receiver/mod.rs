@@ -1,6 +1,7 @@
 //! The mind: the head's decision on the received scene, the gate, the refined scene, and the decision on both.
 //!
-//! [`Receiver::provisional`] first: its decision stands at once. Then [`Receiver::conclude`], which generates if the gate asks for it.
+//! [`Receiver::provisional`] first: its decision stands at once. Then [`Receiver::conclude`], which generates if the gate asks for it; or, step by step,
+//! [`Receiver::begin`] and [`Receiver::step`].
 
 mod arrived;
 mod belief;
@@ -25,6 +26,7 @@ pub use steady::Steady;
 
 use crate::bundle::{Bundle, BundleError, FusionWeights};
 use crate::engine::{Engine, EngineError};
+use crate::noise::Noise;
 use crate::sampler::{Broken, Cache, Taken};
 use crate::scene::Scene;
 use crate::wire::{Grid, Header, Payload};
@@ -100,7 +102,7 @@ pub struct Conclusion {
     pub gate: Gate,
     /// Of 1000 frames on such channels, how many at most are decided worse for what wasn't generated. `None` where nothing is promised.
     pub risk_permille: Option<u16>,
-    /// Why the gate is [`Gate::Failed`]; else empty.
+    /// Why the gate is [`Gate::Failed`] or [`Gate::Preempted`]; else empty.
     pub reason: Reason,
     /// Sampler steps taken, those of a refinement that failed included.
     pub steps: u16,
@@ -112,8 +114,47 @@ pub struct Conclusion {
     pub saved_macs: u64,
 }
 
-/// Why a refinement failed, as far as it fits.
+/// Why a refinement failed, or was given up, as far as it fits.
 pub type Reason = String<200>;
+
+/// A conclusion on its way: [`Receiver::begin`] makes it, [`Receiver::step`] carries it on.
+#[derive(Debug, Clone)]
+pub struct Concluding {
+    /// As it would be if nothing more were generated.
+    conclusion: Conclusion,
+    /// Steps that are left, and how many it began with.
+    left: u16,
+    steps: u16,
+    noise: Noise,
+    /// What the head said of the received scene, its share and its weight beside what it says of the refined one.
+    received: Belief,
+    share: f32,
+    weights: [f32; 2],
+    /// Decided after the last step that the head was asked after.
+    latest: Decision,
+    /// How often the head was asked.
+    looks: u64,
+}
+
+impl Concluding {
+    /// Nothing is left to be generated.
+    pub fn is_done(&self) -> bool {
+        self.left == 0
+    }
+
+    pub fn conclusion(self) -> Conclusion {
+        self.conclusion
+    }
+
+    /// Ends it with the provisional decision, for this `reason`.
+    pub fn give_up(self, reason: &str) -> Conclusion {
+        let mut conclusion = self.conclusion;
+        (conclusion.gate, conclusion.risk_permille) = (Gate::Preempted, None);
+        // What doesn't fit is left out.
+        let _ = write!(conclusion.reason, "refinement: after {} of {} steps, {reason}", conclusion.steps, self.steps);
+        conclusion
+    }
+}
 
 /// What generates, by the mode.
 #[derive(Debug)]
@@ -255,7 +296,7 @@ impl Receiver {
             let (start, noise) = (Instant::now(), refine::noise(0, 0));
             let ran = match &mut self.generator {
                 Generates::Nothing => break,
-                Generates::Refined(refiner) => refiner.run(&self.condition, 1, noise, &mut |_| (), &mut |_| Ok(false)),
+                Generates::Refined(refiner) => refiner.run(&self.condition, 1, noise, &mut |_| ()),
                 Generates::Latent(latent) => {
                     latent.run(&self.condition, noise, &mut Belief::default()).map_err(Broken::Check)
                 }
@@ -278,6 +319,15 @@ impl Receiver {
         self.condition.fill_map(cells);
         self.ask_head()?;
         Ok(self.belief.decision())
+    }
+
+    /// Time from the arrival of a frame to its decision, as configured.
+    pub fn deadline_us(&self) -> Option<u64> {
+        self.config.deadline_us
+    }
+
+    pub fn pace(&self) -> Pace {
+        self.pace
     }
 
     /// Tells the receiver how fast its models run here, for the deadline.
@@ -334,8 +384,8 @@ impl Receiver {
         self.head.run(self.condition.inputs(), &mut self.belief)
     }
 
-    /// Decides the scene that [`provisional`](Receiver::provisional) was asked about, `elapsed_us` after its arrival. The noise of a
-    /// refinement is a function of the configured seed and of `sequence`.
+    /// Decides the scene that [`provisional`](Receiver::provisional) was asked about, `elapsed_us` after its arrival: [`begin`](Receiver::begin), and
+    /// [`step`](Receiver::step) to the end.
     ///
     /// # Errors
     /// What a model's run says.
@@ -346,6 +396,24 @@ impl Receiver {
         sequence: u32,
         elapsed_us: u64,
     ) -> Result<Conclusion, EngineError> {
+        let mut concluding = self.begin(scene, provisional, sequence, elapsed_us, u16::MAX);
+        while !concluding.is_done() {
+            self.step(&mut concluding)?;
+        }
+        Ok(concluding.conclusion)
+    }
+
+    /// Asks the gate about the scene that [`provisional`](Receiver::provisional) was asked about, `elapsed_us` after its arrival. What it wants is
+    /// generated by [`step`](Receiver::step)s, `most` of them at most; no other scene may be asked about before they are done, or given up. The
+    /// noise of a refinement is a function of the configured seed and of `sequence`.
+    pub fn begin(
+        &mut self,
+        scene: &Scene,
+        provisional: &Decision,
+        sequence: u32,
+        elapsed_us: u64,
+        most: u16,
+    ) -> Concluding {
         let mode = if self.generates { self.config.mode } else { Mode::SemanticFirst };
         let mut wanted = match mode {
             // What is generated at once, or not at all.
@@ -359,6 +427,7 @@ impl Receiver {
             // Every step is looked at by the head.
             pace.step_us += pace.head_us;
         }
+        wanted = wanted.min(most);
         let gate::Choice { gate, steps, risk_permille } = gate::choose(&gate::Question {
             mode,
             thresholds: self.bundle.gate,
@@ -376,87 +445,103 @@ impl Receiver {
             && self.config.sampler == SamplerKind::default()
             && self.config.cache.is_none()
             && self.config.depth == Depth::Fixed;
-        let risk_permille = risk_permille.filter(|_| is_as_calibrated);
-        let mut conclusion = Conclusion {
-            decision: *provisional,
-            mode: "semantic_first",
-            gate,
-            risk_permille,
-            reason: Reason::new(),
-            steps: 0,
-            cached_steps: 0,
-            macs: self.head.macs(),
-            saved_macs: 0,
-        };
-        if steps == 0 {
-            return Ok(conclusion);
+        let ([_, pooled], share) = (self.temperatures(scene), self.refined_share(scene));
+        let noise = refine::noise(self.config.seed, sequence);
+        if let Generates::Refined(refiner) = &mut self.generator
+            && steps > 0
+        {
+            refiner.begin(&self.condition, steps, noise);
         }
-        let (generated, mode) = match mode {
-            Mode::SemanticFirst => return Ok(conclusion),
-            Mode::Auto | Mode::Hybrid => (self.refine(scene, provisional, steps, sequence, &mut conclusion), "hybrid"),
-            Mode::Latent => (self.read_deep(sequence, &mut conclusion), "latent"),
-            Mode::View => (self.regenerate(sequence, &mut conclusion), "view"),
+        Concluding {
+            conclusion: Conclusion {
+                decision: *provisional,
+                mode: "semantic_first",
+                gate,
+                risk_permille: risk_permille.filter(|_| is_as_calibrated),
+                reason: Reason::new(),
+                steps: 0,
+                cached_steps: 0,
+                macs: self.head.macs(),
+                saved_macs: 0,
+            },
+            left: steps,
+            steps,
+            noise,
+            received: self.belief,
+            share,
+            weights: [pooled * (1.0 - share), pooled * share],
+            latest: *provisional,
+            looks: 1,
+        }
+    }
+
+    /// Generates on: a sampler step, or all that there is where the mode has no steps. Does nothing where it [is done](Concluding::is_done).
+    ///
+    /// # Errors
+    /// What the run of another model than the one that generates says.
+    pub fn step(&mut self, concluding: &mut Concluding) -> Result<(), EngineError> {
+        if concluding.is_done() {
+            return Ok(());
+        }
+        let generated = match self.config.mode {
+            Mode::SemanticFirst => Ok(None),
+            Mode::Auto | Mode::Hybrid => self.refine(concluding).map(|done| done.map(|decision| (decision, "hybrid"))),
+            Mode::Latent => self.read_deep(concluding).map(|decision| Some((decision, "latent"))),
+            Mode::View => self.regenerate(concluding).map(|decision| Some((decision, "view"))),
         };
+        concluding.left -= 1;
+        let steps = concluding.steps;
+        let conclusion = &mut concluding.conclusion;
         match generated {
-            Ok(decision) => (conclusion.decision, conclusion.mode) = (decision, mode),
+            Ok(None) => return Ok(()),
+            Ok(Some((decision, mode))) => (conclusion.decision, conclusion.mode) = (decision, mode),
             Err(Broken::Check(error)) => return Err(error),
             Err(broken) => {
                 (conclusion.gate, conclusion.risk_permille) = (Gate::Failed, None);
                 conclusion.reason = reason(&broken, steps);
             }
         }
-        Ok(conclusion)
+        concluding.left = 0;
+        Ok(())
     }
 
-    /// Refines the scene in the condition and decides on both, counting in `conclusion` what that takes.
-    fn refine(
-        &mut self,
-        scene: &Scene,
-        provisional: &Decision,
-        steps: u16,
-        sequence: u32,
-        conclusion: &mut Conclusion,
-    ) -> Result<Decision, Broken<EngineError>> {
-        let ([_, pooled], share) = (self.temperatures(scene), self.refined_share(scene));
-        let weights = [pooled * (1.0 - share), pooled * share];
+    /// A step of the refinement. Its decision on both scenes, once it is the last: by number, or because the decision has settled.
+    fn refine(&mut self, concluding: &mut Concluding) -> Result<Option<Decision>, Broken<EngineError>> {
         let Receiver { config, head, generator: Generates::Refined(refiner), condition, belief, .. } = self else {
-            return Ok(*provisional);
+            return Ok(Some(concluding.conclusion.decision));
         };
-        let received = *belief;
-        let head_macs = head.macs();
-        let (mut decision, mut has_settled) = (*provisional, false);
-        let mut decide = |posterior: &[f32]| {
-            conclusion.macs += head_macs;
-            head.run(condition.refined_inputs(posterior), belief)?;
-            Ok(received.fused(belief, share, weights).decision())
-        };
-        let mut is_enough = |posterior: &[f32]| {
-            if config.depth == Depth::Adaptive {
-                let now = decide(posterior)?;
-                has_settled = depth::is_settled(&decision, &now);
-                decision = now;
+        let mut refine = || {
+            let mut is_last = refiner.advance(condition, &mut |_| ())?;
+            if !is_last && config.depth == Depth::Fixed {
+                return Ok(None);
             }
-            Ok(has_settled)
+            concluding.looks += 1;
+            head.run(condition.refined_inputs(refiner.posterior()), belief).map_err(Broken::Check)?;
+            let decision = concluding.received.fused(belief, concluding.share, concluding.weights).decision();
+            is_last |= depth::is_settled(&concluding.latest, &decision);
+            concluding.latest = decision;
+            if is_last {
+                refiner.end();
+            }
+            Ok(is_last.then_some(decision))
         };
-        let ran = refiner.run(condition, steps, refine::noise(config.seed, sequence), &mut |_| (), &mut is_enough);
-        if ran.is_ok() && !has_settled {
-            decision = decide(refiner.posterior()).map_err(Broken::Check)?;
-        }
-        let taken = refiner.taken();
-        (conclusion.steps, conclusion.cached_steps) = (taken.steps as u16, (taken.shallow + taken.cached) as u16);
+        let refined = refine();
+        let (taken, conclusion) = (refiner.taken(), &mut concluding.conclusion);
         let spent = refiner.spent(taken);
-        conclusion.macs += spent.macs;
+        (conclusion.steps, conclusion.cached_steps) = (taken.steps as u16, (taken.shallow + taken.cached) as u16);
+        conclusion.macs = concluding.looks * head.macs() + spent.macs;
         conclusion.saved_macs = spent.saved_macs;
-        ran.map(|()| decision)
+        refined
     }
 
     /// Corrects the provisional decision by the restore network's deep feature, counting in `conclusion` what that takes.
-    fn read_deep(&mut self, sequence: u32, conclusion: &mut Conclusion) -> Result<Decision, Broken<EngineError>> {
-        let Receiver { config, generator: Generates::Latent(latent), condition, belief, .. } = self else {
+    fn read_deep(&mut self, concluding: &mut Concluding) -> Result<Decision, Broken<EngineError>> {
+        let (noise, conclusion) = (concluding.noise, &mut concluding.conclusion);
+        let Receiver { generator: Generates::Latent(latent), condition, belief, .. } = self else {
             return Ok(conclusion.decision);
         };
         (conclusion.steps, conclusion.macs) = (1, conclusion.macs + latent.macs());
-        latent.run(condition, refine::noise(config.seed, sequence), belief).map_err(Broken::Check)?;
+        latent.run(condition, noise, belief).map_err(Broken::Check)?;
         match belief.free.iter().chain(&belief.hazard).all(|value| value.is_finite()) {
             true => Ok(belief.decision()),
             false => Err(Broken::NotFinite { step: 0 }),
@@ -464,12 +549,13 @@ impl Receiver {
     }
 
     /// Decides on what the perceiver sees in a regenerated photograph, counting in `conclusion` what that takes.
-    fn regenerate(&mut self, sequence: u32, conclusion: &mut Conclusion) -> Result<Decision, Broken<EngineError>> {
-        let Receiver { config, head, generator: Generates::View(view), condition, belief, .. } = self else {
+    fn regenerate(&mut self, concluding: &mut Concluding) -> Result<Decision, Broken<EngineError>> {
+        let (noise, conclusion) = (concluding.noise, &mut concluding.conclusion);
+        let Receiver { head, generator: Generates::View(view), condition, belief, .. } = self else {
             return Ok(conclusion.decision);
         };
         (conclusion.steps, conclusion.macs) = (view.steps(), conclusion.macs + view.macs() + head.macs());
-        view.run(condition, &refine::noise(config.seed, sequence))?;
+        view.run(condition, &noise)?;
         head.run(condition.refined_inputs(view.perceiver().posterior()), belief).map_err(Broken::Check)?;
         Ok(belief.decision())
     }
@@ -497,7 +583,7 @@ impl Receiver {
         self.condition.fill(scene);
         let steps = self.config.steps.unwrap_or(self.bundle.steps).max(1);
         let noise = refine::noise(self.config.seed, sequence);
-        refiner.run(&self.condition, steps, noise, watch, &mut |_| Ok(false))?;
+        refiner.run(&self.condition, steps, noise, watch)?;
         Ok(refiner.taken())
     }
 

@@ -5,7 +5,9 @@ use super::condition::{self, BITS, Condition, class_bits};
 use crate::bundle::{Bundle, BundleError};
 use crate::engine::{Engine, EngineError, Interface, Session};
 use crate::noise::Noise;
-use crate::sampler::{Broken, Cache, Ddim, Exploding, Karras, MultistepConsistency, Part, Restorer, Step, Taken};
+use crate::sampler::{
+    Broken, Cache, Ddim, Exploding, Karras, MAX_STEPS, MultistepConsistency, Part, Restorer, Step, Taken,
+};
 
 /// Stream of [`Noise`] that belongs to refinements.
 const STREAM: u64 = 0x7265_6669_6e65;
@@ -79,6 +81,11 @@ pub(super) struct Refiner {
     /// The last estimate, with what arrived put back.
     posterior: Vec<f32>,
     cells: Vec<u8>,
+    /// Noise levels of the sample that was begun.
+    sigmas: heapless::Vec<f32, MAX_STEPS>,
+    /// Whether the network, and its part, have not been asked about the scene yet.
+    is_first: bool,
+    is_first_shallow: bool,
 }
 
 /// The restore network as the sampler asks it about one scene.
@@ -88,10 +95,9 @@ struct Asked<'a> {
     condition: &'a Condition,
     weights: &'a [f32],
     posterior: &'a mut [f32],
-    is_first: bool,
-    is_first_shallow: bool,
+    is_first: &'a mut bool,
+    is_first_shallow: &'a mut bool,
     watch: &'a mut dyn FnMut(Watched<'_>),
-    is_enough: &'a mut dyn FnMut(&[f32]) -> Result<bool, EngineError>,
 }
 
 impl Refiner {
@@ -150,6 +156,9 @@ impl Refiner {
             weights: vec![0.0; cells],
             posterior: vec![0.0; classes * cells],
             cells: vec![0; cells],
+            sigmas,
+            is_first: true,
+            is_first_shallow: true,
         })
     }
 
@@ -176,45 +185,57 @@ impl Refiner {
         models.map(Session::memory_bytes).sum::<u64>() + (planes + self.exploding.memory_bytes()) as u64
     }
 
-    /// Refines the scene that `condition` was filled from, in `steps` steps at most: it ends before when `is_enough` of the posterior, which it
-    /// asks after every step but the last. `watch` is shown each whole step.
+    /// Begins to refine the scene that `condition` was filled from, in `steps` steps.
+    pub fn begin(&mut self, condition: &Condition, steps: u16, noise: Noise) {
+        self.sigmas = self.karras.sigmas(steps as usize);
+        (self.is_first, self.is_first_shallow) = (true, true);
+        arrived::weigh(condition.channel(), &mut self.weights);
+        self.exploding.begin(&self.sigmas, noise);
+    }
+
+    /// The next step of the refinement that was [begun](Refiner::begin) with this condition; `true` where it was the last. `watch` is shown whole steps.
     ///
     /// # Errors
     /// [`Broken`]: there is no refined scene then.
+    pub fn advance(
+        &mut self,
+        condition: &Condition,
+        watch: &mut dyn FnMut(Watched<'_>),
+    ) -> Result<bool, Broken<EngineError>> {
+        let consistency = MultistepConsistency { sigma_min: self.karras.sigma_min };
+        let step: &dyn Step = match self.kind {
+            SamplerKind::Consistency => &consistency,
+            SamplerKind::Ddim => &Ddim,
+        };
+        let Refiner { restore, shallow, weights, posterior, is_first, is_first_shallow, exploding, sigmas, .. } = self;
+        let shallow = shallow.as_mut();
+        let mut asked = Asked { restore, shallow, condition, weights, posterior, is_first, is_first_shallow, watch };
+        exploding.advance(sigmas, step, &mut asked)
+    }
+
+    /// Ends the refinement with what the last step gave.
+    pub fn end(&mut self) {
+        likeliest(&self.posterior, &mut self.cells);
+    }
+
+    /// All steps of a refinement: [`begin`](Refiner::begin) to [`end`](Refiner::end).
+    ///
+    /// # Errors
+    /// As [`advance`](Refiner::advance).
     pub fn run(
         &mut self,
         condition: &Condition,
         steps: u16,
         noise: Noise,
         watch: &mut dyn FnMut(Watched<'_>),
-        is_enough: &mut dyn FnMut(&[f32]) -> Result<bool, EngineError>,
     ) -> Result<(), Broken<EngineError>> {
-        let sigmas = self.karras.sigmas(steps as usize);
-        let consistency = MultistepConsistency { sigma_min: self.karras.sigma_min };
-        let step: &dyn Step = match self.kind {
-            SamplerKind::Consistency => &consistency,
-            SamplerKind::Ddim => &Ddim,
-        };
-        arrived::weigh(condition.channel(), &mut self.weights);
-        let Refiner { restore, shallow, weights, posterior, .. } = self;
-        let shallow = shallow.as_mut();
-        let mut asked = Asked {
-            restore,
-            shallow,
-            condition,
-            weights,
-            posterior,
-            is_first: true,
-            is_first_shallow: true,
-            watch,
-            is_enough,
-        };
-        self.exploding.run(&sigmas, step, noise, &mut asked)?;
-        likeliest(&self.posterior, &mut self.cells);
+        self.begin(condition, steps, noise);
+        while !self.advance(condition, watch)? {}
+        self.end();
         Ok(())
     }
 
-    /// What the last [`run`](Refiner::run) took.
+    /// What the last refinement took so far.
     pub fn taken(&self) -> Taken {
         self.exploding.taken()
     }
@@ -241,7 +262,7 @@ impl Restorer for Asked<'_> {
         match (part, &mut self.shallow) {
             (Part::Shallow(deep), Some(shallow)) => {
                 let inputs = [x, &[sigma], deep, cond, mask, held, age, present];
-                match std::mem::replace(&mut self.is_first_shallow, false) {
+                match std::mem::replace(self.is_first_shallow, false) {
                     true => shallow.run(&inputs, &mut [logits]),
                     false => shallow.run_again(&inputs, &mut [logits]),
                 }
@@ -249,7 +270,7 @@ impl Restorer for Asked<'_> {
             (part, _) => {
                 let deep = if let Part::Whole(deep) = part { deep } else { &mut [] };
                 let inputs = [x, &[sigma], cond, mask, held, age, present];
-                match std::mem::replace(&mut self.is_first, false) {
+                match std::mem::replace(self.is_first, false) {
                     true => self.restore.run(&inputs, &mut [logits, deep])?,
                     false => self.restore.run_again(&inputs, &mut [logits, deep])?,
                 }
@@ -265,10 +286,6 @@ impl Restorer for Asked<'_> {
         softmax(logits, self.weights.len(), self.posterior);
         arrived::put_back(self.condition.channel(), self.weights, self.posterior);
         expected_bits(self.posterior, self.weights.len(), x0);
-    }
-
-    fn is_enough(&mut self) -> Result<bool, EngineError> {
-        (self.is_enough)(self.posterior)
     }
 }
 

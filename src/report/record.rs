@@ -53,6 +53,8 @@ pub enum Outcome {
     Lost,
     /// Came, but can't be decided with this bundle.
     Refused,
+    /// Came, but was not decided: a newer frame of its stream waited, or its deadline had passed before it was its turn.
+    Stale,
 }
 
 /// What was decided.

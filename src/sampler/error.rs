@@ -1,5 +1,6 @@
 //! Why a scheduler was refused, or stopped.
 
+use crate::json::JsonError;
 use core::fmt;
 use heapless::String;
 
@@ -27,6 +28,12 @@ pub enum SchedulerError {
     Length { buffer: &'static str, expected: usize, found: usize },
     /// The model gave NaN or an infinity at this step.
     NotFinite { step: usize },
+}
+
+impl From<JsonError> for SchedulerError {
+    fn from(JsonError { at, reason }: JsonError) -> Self {
+        SchedulerError::Json { at, reason }
+    }
 }
 
 /// The beginning of `text`, cut between characters.

@@ -65,14 +65,6 @@ pub trait Restorer {
     /// Fills `x0` with the estimate that lies in `output`, all of it finite. What is known of x0 is put back here: for a mask operator that
     /// is DDNM's projection (Wang, Yu, Zhang 2023).
     fn estimate(&mut self, output: &[f32], x0: &mut [f32]);
-
-    /// Whether the last estimate is good enough to end with it. Asked after every step but the last.
-    ///
-    /// # Errors
-    /// What kept it from an answer.
-    fn is_enough(&mut self) -> Result<bool, Self::Error> {
-        Ok(false)
-    }
 }
 
 /// Why a sample ended without an estimate. Steps are counted from 0.
@@ -82,7 +74,7 @@ pub enum Broken<E> {
     NotFinite { step: usize },
     /// What the model returned.
     Model { step: usize, error: E },
-    /// What [`Restorer::is_enough`] returned.
+    /// Of what whoever samples asked beside the model.
     Check(E),
 }
 
@@ -108,6 +100,7 @@ pub struct Exploding {
     x0: Vec<f32>,
     output: Vec<f32>,
     taken: Taken,
+    noise: Noise,
 }
 
 impl Exploding {
@@ -150,14 +143,77 @@ impl Exploding {
             x0: vec![0.0; len],
             output: vec![0.0; outputs],
             taken: Taken::default(),
+            noise: Noise::new(0, 0),
         })
     }
 
-    /// Runs the schedule `sigmas`, falling and all above 0, until its end or until `restorer` has enough. Noise of step `k` is substream `k`
-    /// of `noise`: 0 begins, `k + 1` is added by step `k`.
+    /// Begins a sample on the schedule `sigmas`, falling and all above 0. Noise of step `k` is substream `k` of `noise`: 0 begins, `k + 1` is added
+    /// by step `k`.
+    pub fn begin(&mut self, sigmas: &[f32], noise: Noise) {
+        (self.taken, self.noise) = (Taken::default(), noise);
+        self.memory.iter_mut().for_each(|memory| memory.begin_at(sigmas));
+        self.deeps.iter_mut().for_each(Forecast::begin);
+        let start = noise.substream(0);
+        let first = sigmas.first().copied().unwrap_or(0.0);
+        self.x.iter_mut().enumerate().for_each(|(index, x)| *x = first * start.normal_at(index as u64) as f32);
+    }
+
+    /// Takes the next step of the schedule that the sample was [begun](Exploding::begin) on. `true` where it was the last; with what is estimated
+    /// after any of them a sample may end.
     ///
     /// # Errors
     /// [`Broken`]; what was [taken](Exploding::taken) counts until there.
+    pub fn advance<R: Restorer>(
+        &mut self,
+        sigmas: &[f32],
+        step: &dyn Step,
+        restorer: &mut R,
+    ) -> Result<bool, Broken<R::Error>> {
+        let Exploding { memory, deeps, deep, x, x0, output, taken, noise } = self;
+        let index = taken.steps;
+        let Some(&sigma) = sigmas.get(index) else { return Ok(true) };
+        if let Some(before) = index.checked_sub(1) {
+            step.step(x, x0, sigmas[before], sigma, noise.substream(index as u64));
+        }
+        taken.steps += 1;
+        let turn = memory.as_mut().map_or(Turn::Whole, |memory| memory.turn(index, false, x));
+        let answered = match (&mut *memory, &mut *deeps) {
+            (Some(memory), _) if turn == Turn::Nothing => {
+                taken.cached += 1;
+                memory.recall(index, output);
+                Ok(())
+            }
+            (_, Some(deeps)) if turn == Turn::Shallow => {
+                taken.shallow += 1;
+                match memory.as_ref().and_then(|memory| memory.deep_weights(index)) {
+                    Some(weights) => deeps.weigh(weights, deep),
+                    None => deeps.recall(index, deep),
+                }
+                restorer.answer(x, sigma, Part::Shallow(deep), output)
+            }
+            (_, deeps) => {
+                let answered = restorer.answer(x, sigma, Part::Whole(deep), output);
+                deeps.iter_mut().for_each(|deeps| deeps.keep(index, deep));
+                answered
+            }
+        };
+        answered.map_err(|error| Broken::Model { step: index, error })?;
+        if !output.iter().all(|value| value.is_finite()) {
+            return Err(Broken::NotFinite { step: index });
+        }
+        match (memory.as_mut(), turn) {
+            (Some(memory), Turn::Whole) => memory.keep(index, false, output),
+            (Some(memory), Turn::Shallow) => memory.keep_shallow(index, output),
+            _ => {}
+        }
+        restorer.estimate(output, x0);
+        Ok(taken.steps == sigmas.len())
+    }
+
+    /// Takes every step of the schedule `sigmas`: [`begin`](Exploding::begin), and [`advance`](Exploding::advance) to its end.
+    ///
+    /// # Errors
+    /// [`Broken`].
     pub fn run<R: Restorer>(
         &mut self,
         sigmas: &[f32],
@@ -165,52 +221,8 @@ impl Exploding {
         noise: Noise,
         restorer: &mut R,
     ) -> Result<(), Broken<R::Error>> {
-        let Exploding { memory, deeps, deep, x, x0, output, taken } = self;
-        *taken = Taken::default();
-        memory.iter_mut().for_each(|memory| memory.begin_at(sigmas));
-        deeps.iter_mut().for_each(Forecast::begin);
-        let start = noise.substream(0);
-        let first = sigmas.first().copied().unwrap_or(0.0);
-        x.iter_mut().enumerate().for_each(|(index, x)| *x = first * start.normal_at(index as u64) as f32);
-        for (index, &sigma) in sigmas.iter().enumerate() {
-            taken.steps += 1;
-            let turn = memory.as_mut().map_or(Turn::Whole, |memory| memory.turn(index, false, x));
-            let answered = match (&mut *memory, &mut *deeps) {
-                (Some(memory), _) if turn == Turn::Nothing => {
-                    taken.cached += 1;
-                    memory.recall(index, output);
-                    Ok(())
-                }
-                (_, Some(deeps)) if turn == Turn::Shallow => {
-                    taken.shallow += 1;
-                    match memory.as_ref().and_then(|memory| memory.deep_weights(index)) {
-                        Some(weights) => deeps.weigh(weights, deep),
-                        None => deeps.recall(index, deep),
-                    }
-                    restorer.answer(x, sigma, Part::Shallow(deep), output)
-                }
-                (_, deeps) => {
-                    let answered = restorer.answer(x, sigma, Part::Whole(deep), output);
-                    deeps.iter_mut().for_each(|deeps| deeps.keep(index, deep));
-                    answered
-                }
-            };
-            answered.map_err(|error| Broken::Model { step: index, error })?;
-            if !output.iter().all(|value| value.is_finite()) {
-                return Err(Broken::NotFinite { step: index });
-            }
-            match (memory.as_mut(), turn) {
-                (Some(memory), Turn::Whole) => memory.keep(index, false, output),
-                (Some(memory), Turn::Shallow) => memory.keep_shallow(index, output),
-                _ => {}
-            }
-            restorer.estimate(output, x0);
-            let Some(&next) = sigmas.get(index + 1) else { break };
-            if restorer.is_enough().map_err(Broken::Check)? {
-                break;
-            }
-            step.step(x, x0, sigma, next, noise.substream(index as u64 + 1));
-        }
+        self.begin(sigmas, noise);
+        while !self.advance(sigmas, step, restorer)? {}
         Ok(())
     }
 
@@ -236,10 +248,9 @@ mod tests {
     use super::*;
     use crate::sampler::{Karras, Profile};
 
-    /// Answers by a function, and has enough after so many steps.
+    /// Answers by a function.
     struct Model<F> {
         answer: F,
-        enough: usize,
         asked: usize,
         /// That the shallow part was given.
         deeps: Vec<f32>,
@@ -268,15 +279,9 @@ mod tests {
             // The last value is known.
             x0[2] = 9.0;
         }
-
-        fn is_enough(&mut self) -> Result<bool, &'static str> {
-            self.enough = self.enough.saturating_sub(1);
-            Ok(self.enough == 0)
-        }
     }
 
     const KARRAS: Karras = Karras { sigma_min: 0.002, sigma_max: 80.0, rho: 7.0 };
-    const ALL: usize = usize::MAX;
 
     #[test]
     fn a_perfect_model_is_done_at_once() {
@@ -285,10 +290,14 @@ mod tests {
             Ok(())
         };
         for step in [&MultistepConsistency { sigma_min: 0.002 } as &dyn Step, &Ddim] {
-            for (steps, enough, taken) in [(1, ALL, 1), (2, ALL, 2), (4, ALL, 4), (4, 1, 1), (4, 3, 3)] {
-                let mut model = Model { answer: perfect, enough, asked: 0, deeps: vec![] };
+            for (steps, taken) in [(1, 1), (2, 2), (4, 4), (4, 1), (4, 3)] {
+                let mut model = Model { answer: perfect, asked: 0, deeps: vec![] };
                 let mut exploding = Exploding::new(None, Learned::default(), 3, 3, 0).unwrap();
-                exploding.run(&KARRAS.sigmas(steps), step, Noise::new(1, 1), &mut model).unwrap();
+                let sigmas = KARRAS.sigmas(steps);
+                exploding.begin(&sigmas, Noise::new(1, 1));
+                for index in 1..=taken {
+                    assert_eq!(exploding.advance(&sigmas, step, &mut model), Ok(index == steps));
+                }
                 assert_eq!((&exploding.x0[..], model.asked), (&[1.0, -1.0, 9.0][..], taken));
                 assert_eq!(exploding.taken(), Taken { steps: taken, ..Taken::default() });
             }
@@ -302,7 +311,7 @@ mod tests {
                 output.iter_mut().zip(x).for_each(|(output, x)| *output = x / (1.0 + sigma));
                 Ok(())
             };
-            let mut model = Model { answer, enough: ALL, asked: 0, deeps: vec![] };
+            let mut model = Model { answer, asked: 0, deeps: vec![] };
             let mut exploding = Exploding::new(None, Learned::default(), 8, 8, 0).unwrap();
             let step = MultistepConsistency { sigma_min: 0.0 };
             exploding.run(&[80.0, 5.0, 1.0], &step, Noise::new(seed, 0), &mut model).unwrap();
@@ -323,7 +332,7 @@ mod tests {
             _ => Ok(()),
         };
         let mut exploding = Exploding::new(None, Learned::default(), 3, 3, 0).unwrap();
-        let mut model = Model { answer: broken, enough: ALL, asked: 0, deeps: vec![] };
+        let mut model = Model { answer: broken, asked: 0, deeps: vec![] };
         let mut run = || {
             let result = exploding.run(&KARRAS.sigmas(4), &Ddim, Noise::new(1, 1), &mut model);
             (result, exploding.taken().steps)
@@ -353,7 +362,7 @@ mod tests {
             let cache = Cache::parse(cache, None).unwrap();
             let mut exploding = Exploding::new(Some(cache), learned.clone(), 3, 3, deep).unwrap();
             for _ in 0..2 {
-                let mut model = Model { answer, enough: ALL, asked: 0, deeps: vec![] };
+                let mut model = Model { answer, asked: 0, deeps: vec![] };
                 exploding.run(&KARRAS.sigmas(10), &Ddim, Noise::new(1, 1), &mut model).unwrap();
                 assert_eq!(model.asked, asked, "{cache:?}");
                 assert_eq!(exploding.taken(), Taken { steps: 10, shallow: deeps.len(), cached: 10 - asked });

@@ -81,7 +81,7 @@ pub enum Dropped {
     NoRoom { sequence: u32 },
 }
 
-/// Puts the packets of one stream together. It follows the first stream that it hears.
+/// Puts the packets of one stream together: of the one that it was told to [follow](Assembly::follow), or of the first that it hears.
 #[derive(Debug)]
 pub struct Assembly<'a> {
     stream: Option<u16>,
@@ -133,6 +133,23 @@ impl<'a> Assembly<'a> {
     /// Forgets the stream, and follows the next one that it hears. The old one has [ended](Assembly::end), and its events are taken.
     pub fn restart(&mut self, from_start: bool) {
         *self = Self::with(from_start, core::mem::take(&mut self.spare), self.is_lent);
+    }
+
+    /// Follows `stream` and no other.
+    pub fn follow(mut self, stream: u16) -> Self {
+        self.stream = Some(stream);
+        self
+    }
+
+    /// The stream of a packet, as far as it can be read here.
+    pub fn stream_of(&self, bytes: &[u8]) -> Option<u16> {
+        match Packet::parse(bytes, self.context.as_ref()) {
+            Ok(Packet::Frame(frame)) => Some(frame.header.stream),
+            Ok(Packet::Tile(tile)) => Some(tile.header.stream),
+            Ok(Packet::End(end)) => Some(end.stream),
+            Ok(Packet::Request(_)) => None,
+            Err(_) => request_for(bytes).map(|request| request.stream),
+        }
     }
 
     /// The key frame that a refused packet leans on and that has not been heard, once for each such packet.
@@ -249,7 +266,7 @@ impl<'a> Assembly<'a> {
     /// The frames that the marker counts may still come: it settles nothing by itself.
     fn hear_end(&mut self, stream: u16, frames: u32) {
         // Who joins and hears an end first has heard nothing of that stream.
-        if self.stream.is_none() && self.next.is_none() {
+        if self.next.is_none() && self.open.is_empty() {
             return self.drop(Dropped::OtherStream { stream });
         }
         if !self.is_own(stream) {

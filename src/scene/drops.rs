@@ -2,6 +2,7 @@
 
 use super::{Dropped, ReceivedFrame};
 use crate::wire::WireError;
+use core::ops::Add;
 
 /// Packets that did not end in a scene, and tiles that came damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
@@ -21,6 +22,11 @@ pub struct Drops {
 }
 
 impl Drops {
+    /// Packets that were of no use.
+    pub fn packets(&self) -> u64 {
+        self.refused + self.duplicate + self.stale + self.other_stream + self.no_room
+    }
+
     pub fn packet(&mut self, why: Dropped) {
         *match why {
             Dropped::Refused(_) => &mut self.refused,
@@ -38,5 +44,21 @@ impl Drops {
     /// A tile that can't be read. What a delta frame leans on may be missing: then nothing is wrong with the frame.
     pub fn tile(&mut self, error: WireError) {
         self.damaged_tiles += u64::from(error != WireError::NoReference);
+    }
+}
+
+impl Add for Drops {
+    type Output = Drops;
+
+    fn add(self, other: Drops) -> Drops {
+        Drops {
+            refused: self.refused + other.refused,
+            duplicate: self.duplicate + other.duplicate,
+            stale: self.stale + other.stale,
+            other_stream: self.other_stream + other.other_stream,
+            no_room: self.no_room + other.no_room,
+            damaged_tiles: self.damaged_tiles + other.damaged_tiles,
+            repaired_headers: self.repaired_headers + other.repaired_headers,
+        }
     }
 }

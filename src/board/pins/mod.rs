@@ -85,7 +85,7 @@ impl Pins {
     pub fn observe(&self, published: &crate::station::Published<'_>) {
         use crate::station::Published;
         match published {
-            Published::Provisional { sequence, decision } => {
+            Published::Provisional { sequence, decision, .. } => {
                 self.provisional(*sequence, &decision.free_permille, decision.hazards());
             }
             Published::Record { record, .. } => self.record(record),

@@ -1,6 +1,6 @@
 //! A configuration's keys by type, each with its default and its range; and which of them nobody asked for.
 
-use super::json::{self, MAX_KEYS, Member};
+use crate::json::{self, MAX_KEYS, Member};
 use crate::sampler::SchedulerError;
 use crate::sampler::error::found;
 use alloc::vec::Vec as AllocVec;
