@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// Most bytes of a JSON file. Its parser descends into what it skips, so depth is bounded by size.
 pub const MAX_JSON: u64 = 64 << 10;
-/// Most bytes of a model.
-pub const MAX_MODEL: u64 = 2 << 30;
+/// Most bytes of a model; half as many where that is all that one allocation can have.
+pub const MAX_MODEL: u64 = if usize::BITS < 64 { 1 << 30 } else { 2 << 30 };
 
 /// Opens a regular file of at most `limit` bytes.
 ///

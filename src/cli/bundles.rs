@@ -5,8 +5,11 @@ use semrx::bundle::{Bundle, Generative, MANIFEST};
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// Opens the bundle `name`: a folder, or a name that is looked for in `$SEMRX_BUNDLES`, beside the program, under `models` here, and in
-/// /usr/share/semrx.
+/// Where the Debian package puts them.
+const INSTALLED: &str = "/usr/share/semrx/models";
+
+/// Opens the bundle `name`: a folder, or a name that is looked for here, in `$SEMRX_BUNDLES`, beside the program, under `models` here, and in
+/// [`INSTALLED`].
 pub fn open(name: &Path) -> Result<Bundle, Failure> {
     let dir = first(name, |dir| dir.join(MANIFEST).is_file()).map_err(|looked| {
         Failure::refused(format!(
@@ -41,7 +44,7 @@ fn candidates(name: &Path) -> Vec<PathBuf> {
         let beside = env::current_exe().ok().and_then(|program| program.parent().map(Path::to_owned));
         candidates.extend(beside.iter().flat_map(|dir| [dir.join("models").join(name), dir.join(name)]));
         candidates.push(Path::new("models").join(name));
-        candidates.push(Path::new("/usr/share/semrx").join(name));
+        candidates.push(Path::new(INSTALLED).join(name));
     }
     candidates
 }

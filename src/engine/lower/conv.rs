@@ -3,7 +3,7 @@
 use super::real::Order;
 use super::sums::{Filter, Reach, Sums, ordered, ungrouped};
 use super::weights::Weights;
-use super::{Cells, Form, Found, Lowering};
+use super::{Cells, Form, Found, Lowering, product_of};
 use crate::engine::kernel::conv::Shape;
 use crate::engine::kernel::conv32::{self, Bounds};
 use crate::engine::onnx::Node;
@@ -166,7 +166,7 @@ impl Lowering<'_> {
         let output = self.float_slot([outputs, height, width]);
         let relu = self.only_reader(node.output()).is_some_and(|reader| reader.op() == "Relu");
         let bounds = if relu { Bounds { low: 0.0, ..Bounds::NONE } } else { Bounds::NONE };
-        self.macs.float += (height * width * outputs * depth * taps_y * taps_x) as u64;
+        self.macs.float += product_of([height, width, outputs, depth, taps_y, taps_x]);
         let values = ordered(&values, depth, taps_y * taps_x);
         // Few outputs leave vectors idle: then it may be less to multiply by zeros.
         let vectors = |outputs: usize| outputs.next_multiple_of(VECTOR);
@@ -216,7 +216,7 @@ impl Lowering<'_> {
         let Some(Geometry { stride, dilation, pad, .. }) = self.geometry(node, image, taps, [height, width]) else {
             return Ok(None);
         };
-        self.macs.int8 += (height * width * outputs * depth * taps_y * taps_x) as u64;
+        self.macs.int8 += product_of([height, width, outputs, depth, taps_y, taps_x]);
         let ordered = |of: &Vec<i8>| ordered(of, depth, taps_y * taps_x);
         let factors = weights.factors.as_ref().map(ordered);
         let filter = Filter { taps, depth, groups, outputs, weights: ordered(&weights.values), factors, bias };
@@ -235,7 +235,7 @@ impl Lowering<'_> {
             reach.saturating_sub(input[axis] + walk.pad[axis])
         };
         let ring = walk.pad[0].max(walk.pad[1]).max(behind(0)).max(behind(1));
-        if (Image { ring, ..from }).bytes() > MAX_IMAGE {
+        if !(Image { ring, ..from }).fits(MAX_IMAGE) {
             return None;
         }
         self.ask_ring(image, ring);
@@ -261,6 +261,10 @@ impl Lowering<'_> {
         let pads = numbers("pads", &[0; 4], 0)?;
         let (stride, dilation) = ([stride[0], stride[1]], [dilation[0], dilation[1]]);
         if taps.contains(&0) || output.contains(&0) {
+            return None;
+        }
+        let reach = |axis: usize| product_of([output[axis], stride[axis]]) + product_of([taps[axis], dilation[axis]]);
+        if reach(0).max(reach(1)) > MAX_IMAGE as u64 {
             return None;
         }
         let span = |axis: usize| (taps[axis] - 1) * dilation[axis] + 1;

@@ -104,7 +104,16 @@ pub fn lower(mut graph: Graph, isa: Isa) -> Result<Lowered, String> {
     let constants = std::mem::take(&mut graph.constants);
     let mut lowering = Lowering::new(&graph, isa, constants, rings, false);
     lowering.lower()?;
+    let bytes: u64 = lowering.draft.slots.iter().map(|slot| slot.bytes() as u64).sum();
+    if bytes > isize::MAX as u64 {
+        return Err(format!("its values take {bytes} bytes, more than a machine of {} bits has", usize::BITS));
+    }
     Ok(Lowered { draft: lowering.draft, fallbacks: lowering.fallbacks, macs: lowering.macs })
+}
+
+/// In 64 bits where `usize` has 32 too: a convolution multiplies more often than memory has cells.
+fn product_of<const N: usize>(sides: [usize; N]) -> u64 {
+    sides.iter().map(|&side| side as u64).product()
 }
 
 struct Lowering<'a> {

@@ -1,7 +1,7 @@
 //! Products of matrices: Gemm and MatMul of floats, and those of integers where both are computed.
 
 use super::place::{Place, dense};
-use super::{Form, Found, Lowering};
+use super::{Form, Found, Lowering, product_of};
 use crate::engine::kernel::tensor::product::{COLUMNS, Shape};
 use crate::engine::onnx::Node;
 use crate::engine::plan::step::Step;
@@ -150,7 +150,7 @@ impl Lowering<'_> {
         }
         let shape =
             Shape { rows: a.rows, columns: b.columns, depth: a.columns, a: a.strides, b: b.strides[0], y: b.columns };
-        *(if whole { &mut self.macs.int8 } else { &mut self.macs.float }) += (to.len() * a.columns) as u64;
+        *(if whole { &mut self.macs.int8 } else { &mut self.macs.float }) += product_of([to.len(), a.columns]);
         let step_of = |of: &Matrix| if of.batch == 1 { 0 } else { of.step };
         let steps = [step_of(&a), step_of(&b), a.rows * b.columns];
         let bias = bias.unwrap_or_default();

@@ -5,7 +5,7 @@ use super::quantize::Grid;
 use super::real::Order;
 use super::sums::{Filter, Reach, Sums, ordered};
 use super::weights::Weights;
-use super::{Cells, Form, Found, Lowering};
+use super::{Cells, Form, Found, Lowering, product_of};
 use crate::engine::kernel::{View, compensate};
 use crate::engine::onnx::Node;
 use crate::engine::plan::compensate::Compensate;
@@ -138,7 +138,7 @@ impl Lowering<'_> {
         let (values, factors) = (by_output(&weights.values), weights.factors.as_ref().map(by_output));
         let filter = Filter { taps: [1, 1], depth, groups: 1, outputs, weights: values, factors, bias };
         let dims = self.shape(node.output()).ok_or("its shape is not known")?.to_vec();
-        self.macs.int8 += (width * outputs * depth) as u64;
+        self.macs.int8 += product_of([width, outputs, depth]);
         let filters = [(filter, Reach::pixels(width))];
         Ok(self.sums(input, &filters, weights.zeros(outputs), unit, [1, width]).with_rows(dims))
     }

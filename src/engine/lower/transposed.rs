@@ -2,7 +2,7 @@
 
 use super::conv::MAX_IMAGE;
 use super::sums::{Filter, Reach};
-use super::{Form, Found, Lowering};
+use super::{Form, Found, Lowering, product_of};
 use crate::engine::kernel::View;
 use crate::engine::kernel::conv::Shape;
 use crate::engine::kernel::conv32::{Bounds, Weights};
@@ -155,7 +155,7 @@ impl Lowering<'_> {
         let from = self.image(image);
         let ring =
             pieces.iter().map(|piece| piece.y.ring(from.height).max(piece.x.ring(from.width))).max().unwrap_or(0);
-        let fits = Image { ring, ..from }.bytes() <= MAX_IMAGE;
+        let fits = Image { ring, ..from }.fits(MAX_IMAGE);
         if fits {
             self.ask_ring(image, ring);
         }
@@ -164,7 +164,7 @@ impl Lowering<'_> {
 }
 
 fn macs(pieces: &[Piece], each: usize) -> u64 {
-    pieces.iter().map(|Piece { y, x, .. }| (y.count * x.count * y.taps * x.taps * each) as u64).sum()
+    pieces.iter().map(|Piece { y, x, .. }| product_of([y.count, x.count, y.taps, x.taps, each])).sum()
 }
 
 /// The pieces of an output of `size`; `None` where the node says what is not planned.

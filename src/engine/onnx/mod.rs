@@ -16,8 +16,8 @@ use std::sync::Arc;
 use tract_onnx::pb;
 use tract_onnx::prelude::*;
 
-/// Most elements of one tensor.
-const MAX_ELEMENTS: usize = 1 << 28;
+/// Most elements of one tensor: of 8 bytes each, half of what a machine of 32 bits can give at once.
+const MAX_ELEMENTS: usize = if usize::BITS < 64 { 1 << 27 } else { 1 << 28 };
 const DATA_LOCATION_EXTERNAL: i32 = 1;
 
 /// A value that a node reads or writes, by its name in the file.
@@ -294,7 +294,9 @@ fn declared(input: &pb::ValueInfoProto, bound: Option<&Fact>) -> Result<Fact, St
     for (axis, dim) in dims.dim.iter().enumerate() {
         let open = bound.and_then(|bound| bound.shape.get(axis).copied());
         shape.push(match &dim.value {
-            Some(pb::tensor_shape_proto::dimension::Value::DimValue(side)) if *side > 0 => *side as usize,
+            Some(pb::tensor_shape_proto::dimension::Value::DimValue(side)) if *side > 0 => {
+                usize::try_from(*side).unwrap_or(usize::MAX)
+            }
             _ if open.is_some() => open.unwrap_or(1),
             _ if axis == 0 => 1,
             _ => return Err(failed(&format!("dimension {axis} is open: export the model with fixed shapes"))),

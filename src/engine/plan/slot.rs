@@ -81,6 +81,13 @@ impl Image {
     pub fn bytes(&self) -> usize {
         ((self.height + 2 * self.ring) * self.row() + SLACK) * self.element.bytes()
     }
+
+    /// Whether it takes no more than `most` bytes, whatever the ring.
+    pub fn fits(&self, most: usize) -> bool {
+        let side = |side: usize| side as u128 + 2 * self.ring as u128;
+        let cells = side(self.height).saturating_mul(side(self.width)).saturating_mul(self.pixel() as u128);
+        cells.saturating_add(SLACK as u128).saturating_mul(self.element.bytes() as u128) <= most as u128
+    }
 }
 
 /// A place in the arena.

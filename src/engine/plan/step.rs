@@ -262,7 +262,7 @@ impl Step {
             Step::Conv32(conv) => (conv.rows, conv.shape.macs_of_row()),
             _ => return 0,
         };
-        (rows * of_row) as u64
+        rows as u64 * of_row as u64
     }
 
     pub fn name(&self) -> &'static str {

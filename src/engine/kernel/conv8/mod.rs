@@ -48,6 +48,10 @@ impl Weights {
     ///
     /// # Panics
     /// If the lengths don't fit the shape, or the factors the weights.
+    #[cfg_attr(
+        not(any(target_arch = "aarch64", target_arch = "x86_64")),
+        expect(unused_variables, reason = "the definition has one form, whatever the rows")
+    )]
     pub fn pack(
         isa: Isa,
         shape: &Shape,
