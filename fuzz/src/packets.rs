@@ -1,4 +1,4 @@
-//! Any bytes as a `.srx` capture: through its reader, the assembly, the scene and the map codec.
+//! Any bytes as a `.srx` capture: through its reader, the assembly, the scene and the map codec, and through a front in little memory.
 //!
 //! Each input runs twice, as it is and with its packets' checksums put right ([`seal`]), since no fuzzer guesses a CRC.
 //! What is promised is checked on the way: no panic, no sequence number that ends twice, no cell outside the present set,
@@ -10,8 +10,10 @@ mod seeds;
 
 use libfuzzer_sys::fuzz_target;
 use seal::Sealer;
+use semrx::front::{Front, Memory, Told};
 use semrx::link::srx::{MAGIC, SrxReader};
 use semrx::link::{Interrupt, Source};
+use semrx::report::record::MAX_LEN;
 use semrx::scene::{Assembly, Event, ReceivedFrame, Reception, Scene};
 use semrx::wire::codec::{Prior, Scratch, decode_changes, decode_tile, encode_changes, encode_tile, max_len};
 use semrx::wire::{ClassSet, Grid, Patch};
@@ -30,6 +32,15 @@ fn receive(capture: &[u8], mut sealer: Option<Sealer>) {
     let mut link = SrxReader::new(capture, "fuzz", Interrupt::default());
     let mut receiver =
         Receiver { assembly: Assembly::new(true), scene: None, scratch: Box::new(Scratch::new()), settled: Vec::new() };
+    let mut memory = Box::new(Memory::<1024, 512>::new());
+    let mut front = Front::new(&mut memory, true);
+    let mut settled = Vec::new();
+    let mut tell = |told: Told<'_>| {
+        if let Told::Record(record) = told {
+            record.emit(&mut [0; MAX_LEN]).expect("a record fits");
+            settled.push((record.sequence as u64, record.sequence as u64 + record.frames as u64));
+        }
+    };
     while let Ok(Some(mut packet)) = link.next() {
         if let Some(sealer) = &mut sealer {
             // Too short to seal is an input like any other.
@@ -40,11 +51,19 @@ fn receive(capture: &[u8], mut sealer: Option<Sealer>) {
         let reception = Reception { snr_cdb: info.snr_cdb, delay_us: info.delay_us, link_bytes };
         receiver.assembly.push(&packet.bytes, reception, |tile| info.erased.contains(tile as u8));
         receiver.take_events();
+        front.push(&packet.bytes, reception, |tile| info.erased.contains(tile as u8), &mut tell);
     }
     receiver.assembly.end();
     receiver.take_events();
-    receiver.settled.sort_unstable();
-    assert!(receiver.settled.windows(2).all(|pair| pair[0].1 == pair[1].0), "{:?}", receiver.settled);
+    front.end(&mut tell);
+    settle_once(&mut receiver.settled);
+    settle_once(&mut settled);
+}
+
+/// Every number that ended did so once, and none between them is left out.
+fn settle_once(settled: &mut [(u64, u64)]) {
+    settled.sort_unstable();
+    assert!(settled.windows(2).all(|pair| pair[0].1 == pair[1].0), "{settled:?}");
 }
 
 struct Receiver {

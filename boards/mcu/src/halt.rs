@@ -14,8 +14,12 @@ fn halt() -> ! {
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     cortex_m::interrupt::disable();
-    // Text that is not all written is better than none.
-    let _ = writeln!(Text, "\nhalted: {info}");
+    // Behind whatever was being written, a line of its own; text that is not all written is better than none.
+    let _ = write!(Text, "\nhalted: {}", info.message());
+    if let Some(place) = info.location() {
+        let _ = write!(Text, ", at {place}");
+    }
+    let _ = writeln!(Text);
     halt()
 }
 
