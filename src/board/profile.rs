@@ -40,7 +40,7 @@ pub struct Profile {
     /// The file that tells the temperature, in thousandths of a degree Celsius.
     pub thermal_zone: Option<String>,
     /// From here on the board slows itself down.
-    pub hot_millidegrees: u32,
+    pub hot_millicelsius: i32,
     /// Of one core; `None` where nothing is known.
     pub pace: Option<Pace>,
     pub source: String,
@@ -60,7 +60,7 @@ struct File<'a> {
     memory_bytes: u64,
     receiver_bytes: u64,
     thermal_zone: Option<&'a str>,
-    hot_millidegrees: u32,
+    hot_millicelsius: i32,
     pace: Option<Pace>,
     source: &'a str,
 }
@@ -131,7 +131,7 @@ impl Profile {
             memory_bytes: file.memory_bytes,
             receiver_bytes: file.receiver_bytes,
             thermal_zone: file.thermal_zone.map(str::to_owned),
-            hot_millidegrees: file.hot_millidegrees,
+            hot_millicelsius: file.hot_millicelsius,
             pace: file.pace,
             source: file.source.into(),
         })

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 const SETTLE: u32 = 3;
 /// Calm looks before a step up.
 const CALM: u32 = 30;
+/// Hot where nothing else is said: a Raspberry Pi slows itself down from 80 °C on.
+const HOT_MILLICELSIUS: i32 = 78_000;
 /// So far below its limit the temperature is calm, in thousandths of a degree.
 const COOLER_MILLICELSIUS: i32 = 5_000;
 /// Of this share of its limit, in hundredths, memory is calm below.
@@ -25,8 +27,8 @@ const LATE_SHARE: u32 = 8;
 pub struct Limits {
     /// A file with the temperature in thousandths of a degree Celsius, as Linux has them: `/sys/class/thermal/thermal_zone0/temp`.
     pub thermal_zone: Option<PathBuf>,
-    /// From this temperature on steps are taken away, in thousandths of a degree Celsius.
-    pub hot_millicelsius: i32,
+    /// From this temperature on steps are taken away, in thousandths of a degree Celsius; from 78 °C on, if `None`.
+    pub hot_millicelsius: Option<i32>,
     /// From this much resident memory on steps are taken away.
     pub rss_bytes: Option<u64>,
     /// Where the process's memory stands: `/proc/self/status`.
@@ -36,11 +38,11 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Nothing but lateness, every second. A Raspberry Pi slows itself down from 80 °C on.
+    /// Nothing but lateness, every second.
     fn default() -> Self {
         Limits {
             thermal_zone: None,
-            hot_millicelsius: 78_000,
+            hot_millicelsius: None,
             rss_bytes: None,
             status: "/proc/self/status".into(),
             period: Duration::from_secs(1),
@@ -200,7 +202,7 @@ impl Watch {
         if let Some(file) = &self.limits.thermal_zone {
             let now = number(file, "", "thousandths of a degree Celsius")? as i32;
             self.temperature_millicelsius = Some(now);
-            let hot = self.limits.hot_millicelsius;
+            let hot = self.limits.hot_millicelsius.unwrap_or(HOT_MILLICELSIUS);
             level = level.max(between(now, hot.saturating_sub(COOLER_MILLICELSIUS), hot));
         }
         if let Some(limit) = self.limits.rss_bytes {
@@ -262,7 +264,7 @@ mod tests {
             fs::write(&status, "Name:\tsemrx\nVmRSS:\t   50000 kB\n").unwrap();
             let limits = Limits {
                 thermal_zone: Some(zone.clone()),
-                hot_millicelsius: 80_000,
+                hot_millicelsius: Some(80_000),
                 rss_bytes: Some(100_000 * 1024),
                 status: status.clone(),
                 period: Duration::from_secs(1),

@@ -154,7 +154,7 @@ fn watch(keys: &Table<'_>) -> Result<Limits, Failure> {
     let period = keys.whole("period_ms", 10..=MAX_MS)?;
     Ok(Limits {
         thermal_zone: keys.string("thermal_zone")?.map(PathBuf::from),
-        hot_millicelsius: hot.map_or(usual.hot_millicelsius, |celsius| celsius * 1000),
+        hot_millicelsius: hot.map(|celsius| celsius * 1000),
         rss_bytes: keys.whole("rss_bytes", 1..=u64::MAX)?,
         period: period.map_or(usual.period, Duration::from_millis),
         ..usual
@@ -285,7 +285,7 @@ mod tests {
         assert_eq!((first.stream, first.priority, first.steps), (Some(7), 7, Some(2)));
         assert_eq!((&second.from, second.stream, second.priority), (&Address::Standard, None, 0));
         let watch = settings.watch.unwrap();
-        assert_eq!((watch.hot_millicelsius, watch.period), (70_000, Duration::from_millis(100)));
+        assert_eq!((watch.hot_millicelsius, watch.period), (Some(70_000), Duration::from_millis(100)));
     }
 
     #[test]

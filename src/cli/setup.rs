@@ -14,6 +14,9 @@ use semrx::sampler::Cache;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// So far below the temperature from which on a board slows itself down, steps are taken away.
+const HEADROOM_MILLICELSIUS: i32 = 2_000;
+
 /// What is to be run, checked as far as that goes without models.
 pub struct Setup {
     pub fixed: Fixed,
@@ -172,6 +175,8 @@ impl Setup {
                 false => log::info!("{} of {} isn't there: heat is not watched", zone.display(), board.name),
             }
         }
+        // Steps go before the board slows itself down.
+        limits.hot_millicelsius = limits.hot_millicelsius.or(Some(board.hot_millicelsius.saturating_sub(HEADROOM_MILLICELSIUS)));
         limits.rss_bytes = limits.rss_bytes.or(Some(board.receiver_bytes));
         Watch::new(limits, most).map_err(|error| Failure::refused(format!("watch: {error}")))
     }
