@@ -158,3 +158,19 @@ impl Vector {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_ring_is_too_wide_to_be_counted() {
+        let image =
+            |ring| Image { height: 4, width: 4, channels: 4, element: Element::Float, ring, border: Border::Byte(0) };
+        assert!(image(1).fits(image(1).bytes()));
+        assert!(!image(1).fits(image(1).bytes() - 1));
+        for ring in [1 << 16, 1 << 31, usize::MAX] {
+            assert!(!image(ring).fits(1 << 29), "{ring}");
+        }
+    }
+}
