@@ -26,7 +26,7 @@ Examples:
   semrx front --from drive.srx --record out.jsonl
   semrx front --from udp://127.0.0.1:9000 --json")]
 pub struct Options {
-    /// Where from: a capture (drive.srx), - or udp://host:port
+    /// Where from: a capture (drive.srx), -, udp://host:port or serial:/dev/ttyAMA0@921600
     #[arg(long, value_name = "LINK")]
     from: Address,
     /// Write a record a frame as JSON lines
@@ -85,7 +85,7 @@ pub fn run(options: &Options) -> Done {
             .and_then(|_| signal_hook::flag::register(signal, interrupt.clone()))
             .map_err(|error| Failure::failed(format!("signal handler: {error}")))?;
     }
-    let live = matches!(options.from, Address::Udp { .. });
+    let live = options.from.is_live();
     let idle = options.idle_ms.map(Duration::from_millis);
     let mut source = options.from.source(&SourceOptions { idle, interrupt })?;
     let mut output = Output {
@@ -149,7 +149,7 @@ fn conclude(summary: &Summary, drops: Drops, link: Counters, ended: bool, json: 
         let drops = serde_json::json!({
             "refused": drops.refused, "duplicate": drops.duplicate, "stale": drops.stale, "other_stream": drops.other_stream,
             "no_room": drops.no_room, "damaged_tiles": drops.damaged_tiles, "repaired_headers": drops.repaired_headers,
-            "malformed": link.malformed, "oversized": link.oversized,
+            "malformed": link.malformed, "oversized": link.oversized, "reopened": link.reopened,
         });
         return serde_json::json!({"summary": {"modes": summary.json(), "drops": drops, "end_marker": ended}})
             .to_string()
@@ -166,6 +166,7 @@ fn conclude(summary: &Summary, drops: Drops, link: Counters, ended: bool, json: 
         (drops.repaired_headers, "damaged headers, mended"),
         (link.malformed, "damaged stretches of the link"),
         (link.oversized, "oversized datagrams"),
+        (link.reopened, "times the device went away and came back"),
     ];
     for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
         text += &format!("{count} {what}\n");

@@ -176,7 +176,8 @@ impl Setup {
             }
         }
         // Steps go before the board slows itself down.
-        limits.hot_millicelsius = limits.hot_millicelsius.or(Some(board.hot_millicelsius.saturating_sub(HEADROOM_MILLICELSIUS)));
+        limits.hot_millicelsius =
+            limits.hot_millicelsius.or(Some(board.hot_millicelsius.saturating_sub(HEADROOM_MILLICELSIUS)));
         limits.rss_bytes = limits.rss_bytes.or(Some(board.receiver_bytes));
         Watch::new(limits, most).map_err(|error| Failure::refused(format!("watch: {error}")))
     }
