@@ -105,6 +105,20 @@ fn a_board_that_is_too_small_is_refused_unless_told_otherwise() {
 }
 
 #[test]
+fn a_run_keeps_to_its_budget() {
+    let folder = Folder::new("budget-peak");
+    let drive = folder.capture();
+    for (mode, more) in [("semantic-first", &[][..]), ("hybrid", &["--steps", "2"]), ("latent", &[]), ("view", &[])] {
+        let mode = [&["--mode", mode], more].concat();
+        let told = json(&semrx(&folder, &[&["budget", "--json"], &mode[..]].concat()));
+        let ran = semrx(&folder, &[&["run", "--from", &drive, "--json"], &mode[..]].concat());
+        let summary: Value = serde_json::from_str(said(&ran).0.lines().last().unwrap()).unwrap();
+        let (peak, worst) = (summary["summary"]["peak_bytes"].as_u64(), told["resident_bytes"].as_u64());
+        assert!(peak.is_some() && peak <= worst, "{mode:?}: {peak:?} of {worst:?}");
+    }
+}
+
+#[test]
 fn what_was_measured_here_is_held_to() {
     let folder = Folder::new("budget-measure");
     let drive = folder.capture();

@@ -56,6 +56,11 @@ impl Held {
         }
     }
 
+    /// The most that was resident at any time.
+    pub fn peak(&self) -> u64 {
+        self.peak
+    }
+
     pub fn json(&self) -> Value {
         json!({"resident": self.resident, "anonymous": self.anonymous, "peak": self.peak})
     }

@@ -1,6 +1,6 @@
 //! `semrx run`: receive, decide, record.
 
-use super::Done;
+use super::{Done, memory};
 use super::engine::EngineOptions;
 use super::exit::Failure;
 use super::lines::{self, Summary};
@@ -366,6 +366,7 @@ fn conclude(summary: &Summary, service: &Service, reloads: Reloads, json: bool) 
         serde_json::json!({"summary": {
             "modes": modes, "failed": failed, "preempted": summary.preempted(), "lacked_key": counted.lacked_key, "drops": drops,
             "reloads": reloads.done, "failed_reloads": reloads.failed, "end_marker": ended,
+            "peak_bytes": memory::Held::now().map(|held| held.peak()),
         }})
         .to_string()
             + "\n"
