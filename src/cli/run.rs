@@ -1,6 +1,5 @@
 //! `semrx run`: receive, decide, record.
 
-use super::{Done, memory};
 use super::engine::EngineOptions;
 use super::exit::Failure;
 use super::lines::{self, Summary};
@@ -9,6 +8,7 @@ use super::output::{Printer, tell};
 use super::records::{self, RecordFile};
 use super::setup::{Fixed, Loaded, Setup};
 use super::signals::Signals;
+use super::{Done, memory};
 use clap::{Args, ValueEnum};
 use semrx::board::Watch;
 use semrx::board::pins::{self, Pins};
