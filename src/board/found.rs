@@ -29,10 +29,11 @@ impl Found {
             profile.cores = threads.get().min(u16::MAX.into()) as u16;
         }
         if let Some(bytes) = memory_bytes(root) {
-            // A board that is sold with more memory gives no more of it away; one with less keeps the same share.
             let share =
                 u128::from(profile.receiver_bytes) * u128::from(bytes) / u128::from(profile.memory_bytes.max(1));
-            profile.receiver_bytes = profile.receiver_bytes.min(share as u64);
+            // A board that is sold with more memory gives no more of it away; one with less keeps the same share, as any other machine does.
+            let most = if profile.machine.is_empty() { u64::MAX } else { profile.receiver_bytes };
+            profile.receiver_bytes = most.min(share as u64);
             profile.memory_bytes = bytes;
         }
         Some(Found { model, profile })
@@ -123,7 +124,10 @@ mod tests {
 
     #[test]
     fn any_other_machine_is_one_of_its_architecture() {
-        let root = Root::new("other", None, "");
-        assert_eq!(Some(Found::below(&root.0).unwrap().profile.name.as_str()), generic());
+        let root = Root::new("other", None, "MemTotal: 67108864 kB\n");
+        let profile = Found::below(&root.0).unwrap().profile;
+        let known = Profile::find(generic().unwrap()).unwrap();
+        assert_eq!((profile.name, profile.memory_bytes), (known.name, 64 << 30));
+        assert_eq!(profile.receiver_bytes, known.receiver_bytes * ((64 << 30) / known.memory_bytes));
     }
 }
