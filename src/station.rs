@@ -291,13 +291,7 @@ impl Station {
     fn begin(&mut self, frame: &ReceivedFrame<'_>, publish: &mut dyn FnMut(Published<'_>)) {
         let (header, arrival) = (&frame.header, self.arrival);
         self.drops.frame(frame);
-        let mut record = Record {
-            capture_us: Some(header.capture_us),
-            delay_us: frame.delay_us,
-            bytes: frame.link_bytes as u32,
-            snr_cdb: frame.snr_cdb,
-            ..Record::empty(header.stream, header.sequence, 1, Outcome::Decided)
-        };
+        let mut record = Record::received(frame);
         if let Err(refusal) = self.receiver.accepts(header) {
             let reason = refusal.to_string();
             let record = Record { outcome: Outcome::Refused, reason: &reason, ..record };

@@ -4,7 +4,7 @@
 //! each network: what is predicted of it, beside what its plan takes here.
 
 use clap::Parser;
-use semrx::budget::{Instructions, MacCount, Network, Unit, Work};
+use semrx::budget::{Held, Instructions, MacCount, Network, Unit, Work};
 use semrx::engine::Planned;
 use semrx::engine::kernel::Isa;
 use semrx::engine::plan::Machine;
@@ -61,10 +61,10 @@ fn main() {
                 continue;
             }
         };
-        fill(&mut model);
+        model.fill_with_noise();
         // Once for what is only paid once.
         model.run().expect("a run");
-        fill(&mut model);
+        model.fill_with_noise();
         mark();
         model
             .run_watched(&mut |_| {
@@ -80,9 +80,10 @@ fn main() {
         let plan = model.plan();
         if options.whole {
             let network = Network::of("", plan, MacCount::default(), instructions);
+            let held = Held::of(plan, instructions);
             let line = serde_json::json!({
                 "model": path.display().to_string(), "instructions": instructions.predict(&network.first),
-                "weights_bytes": network.weights_bytes, "arena_bytes": network.arena_bytes,
+                "weights_bytes": held.weights, "arena_bytes": held.arena,
                 "own_weights_bytes": plan.weights_bytes(), "own_arena_bytes": plan.arena_bytes(),
             });
             println!("{line}");
@@ -97,20 +98,6 @@ fn main() {
                 "{}",
                 serde_json::json!({"model": model, "step": step.name(), "label": label, "complete": work.is_complete, "units": units})
             );
-        }
-    }
-}
-
-/// Numbers between -1.7 and 1.7, the same at every run.
-fn fill(model: &mut Planned) {
-    for index in 0..model.plan().inputs().len() {
-        if !model.plan().inputs()[index].is_float() {
-            continue;
-        }
-        let mut state = index as u32 + 1;
-        for value in model.plan_mut().input_mut(index) {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            *value = ((state >> 8) as f32 / (1 << 24) as f32 - 0.5) * 12f32.sqrt();
         }
     }
 }

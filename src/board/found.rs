@@ -24,7 +24,7 @@ impl Found {
             Some(known) => known,
             None => Profile::find(generic()?).ok()?,
         };
-        profile.instructions = instructions().unwrap_or(profile.instructions);
+        profile.instructions = Instructions::here();
         if let Ok(threads) = std::thread::available_parallelism() {
             profile.cores = threads.get().min(u16::MAX.into()) as u16;
         }
@@ -50,17 +50,6 @@ const fn generic() -> Option<&'static str> {
     } else {
         None
     }
-}
-
-/// Those that the processor has, by its HWCAP.
-fn instructions() -> Option<Instructions> {
-    #[cfg(target_arch = "aarch64")]
-    return Some(match std::arch::is_aarch64_feature_detected!("dotprod") {
-        true => Instructions::NeonDot,
-        false => Instructions::Neon,
-    });
-    #[cfg(not(target_arch = "aarch64"))]
-    None
 }
 
 fn memory_bytes(root: &Path) -> Option<u64> {

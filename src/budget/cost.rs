@@ -2,6 +2,7 @@
 
 use super::counted;
 use super::work::{UNITS, Work};
+use crate::engine::kernel::Isa;
 use serde::Deserialize;
 
 /// The kernels of a machine.
@@ -19,6 +20,19 @@ pub enum Instructions {
 }
 
 impl Instructions {
+    /// The fastest that this machine has.
+    pub fn here() -> Self {
+        match Isa::best() {
+            Isa::Scalar => Instructions::Scalar,
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => Instructions::Neon,
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonDot => Instructions::NeonDot,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::Avx512Vnni => Instructions::X86,
+        }
+    }
+
     pub const fn name(self) -> &'static str {
         match self {
             Instructions::Scalar => "scalar",

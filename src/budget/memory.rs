@@ -1,14 +1,44 @@
 //! What weights take with the kernels of another machine: each packs them in its own order, with zeros to whole blocks.
 
 use super::cost::Instructions;
-use super::work::is_transformed;
 use crate::engine::kernel::conv::Shape;
 use crate::engine::kernel::conv8;
 use crate::engine::plan::Plan;
 use crate::engine::plan::step::{Conv8, Kernel8, Step};
+use std::iter::Sum;
+
+/// What plans hold, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Held {
+    pub weights: u64,
+    /// What a run writes to, and what threads need beside it.
+    pub arena: u64,
+}
+
+impl Held {
+    /// By a plan, with the kernels that `instructions` has.
+    pub fn of(plan: &Plan, instructions: Instructions) -> Held {
+        let weights = plan.steps().iter().map(|step| weights_bytes(step, instructions)).sum::<usize>();
+        Held { weights: weights as u64, arena: arena_bytes(plan, instructions) as u64 }
+    }
+
+    /// By a plan, as it is here.
+    pub fn here(plan: &Plan) -> Held {
+        Held { weights: plan.weights_bytes() as u64, arena: plan.arena_bytes() as u64 }
+    }
+}
+
+impl Sum for Held {
+    fn sum<I: Iterator<Item = Held>>(all: I) -> Held {
+        all.fold(Held::default(), |sum, held| Held {
+            weights: sum.weights + held.weights,
+            arena: sum.arena + held.arena,
+        })
+    }
+}
 
 /// Bytes of a step's weights and other constants.
-pub fn weights_bytes(step: &Step, instructions: Instructions) -> usize {
+fn weights_bytes(step: &Step, instructions: Instructions) -> usize {
     match step {
         Step::Conv8(step) if instructions.is_neon() => step.end.bytes() + conv8_bytes(step, instructions),
         Step::Conv32(step) if instructions.is_neon() => {
@@ -21,7 +51,7 @@ pub fn weights_bytes(step: &Step, instructions: Instructions) -> usize {
 }
 
 /// Bytes of the arena, of what each thread needs beside it, and of what is folded.
-pub fn arena_bytes(plan: &Plan, instructions: Instructions) -> usize {
+fn arena_bytes(plan: &Plan, instructions: Instructions) -> usize {
     let scratch = |instructions: Option<Instructions>| {
         let of = |step: &Step| match (step, instructions) {
             (Step::Conv8(conv), Some(instructions)) => scratch(conv, instructions),
@@ -60,7 +90,7 @@ fn is_in_nibbles(shape: &Shape, weights: &conv8::Weights) -> bool {
 
 fn is_winograd(step: &Conv8, instructions: Instructions) -> bool {
     match &step.kernel {
-        Kernel8::Dense(shape, _) => instructions == Instructions::Neon && is_transformed(shape, step.rows),
+        Kernel8::Dense(shape, _) => instructions == Instructions::Neon && conv8::may_be_transformed(shape, step.rows),
         Kernel8::Depthwise(..) => false,
     }
 }

@@ -10,6 +10,7 @@ mod work;
 
 pub use cost::{Instructions, Pace, Range};
 pub use frame::{Frame, Total};
+pub use memory::Held;
 pub use network::{MacCount, Network};
 pub use resident::Resident;
 pub use work::{UNITS, Unit, Work};

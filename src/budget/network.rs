@@ -1,7 +1,7 @@
 //! One network of a bundle: what it keeps in memory, and what a run of it takes.
 
 use super::cost::Instructions;
-use super::{memory, work::Work};
+use super::work::Work;
 use crate::engine::plan::Plan;
 
 /// Multiply-accumulates, by what they are done in.
@@ -39,9 +39,6 @@ impl std::ops::Add for MacCount {
 pub struct Network {
     /// Its part in the bundle, as `bundle.json` calls it.
     pub role: &'static str,
-    pub weights_bytes: u64,
-    /// What a run writes to, and what threads need beside it.
-    pub arena_bytes: u64,
     /// Of the first run on a scene, and of another one on the same.
     pub macs: MacCount,
     pub macs_again: MacCount,
@@ -65,8 +62,6 @@ impl Network {
         };
         Network {
             role,
-            weights_bytes: steps.iter().map(|step| memory::weights_bytes(step, instructions) as u64).sum(),
-            arena_bytes: memory::arena_bytes(plan, instructions) as u64,
             macs,
             macs_again: MacCount { int8: macs.int8.saturating_sub(plan.once_macs()), ..macs },
             first: from(0),

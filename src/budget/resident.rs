@@ -1,6 +1,6 @@
 //! Resident memory of a whole program, at worst.
 
-use super::Network;
+use super::Held;
 
 /// What a link and the scenes of a stream hold at most: a capture that came damaged is searched over six records of the largest size.
 const LINK_BYTES: u64 = 8 << 20;
@@ -23,15 +23,13 @@ pub struct Resident {
 }
 
 impl Resident {
-    /// `own_bytes` is what a receiver says that it takes on this machine, `here` its networks on it; `there` the same on the board. `largest_file` is
-    /// that of the models, `program` the program's text.
-    pub fn new(there: &[Network], here: &[Network], own_bytes: u64, largest_file: u64, program: u64) -> Resident {
-        let sum = |of: fn(&Network) -> u64, networks: &[Network]| networks.iter().map(of).sum::<u64>();
-        let (weights, arena) = (|network: &Network| network.weights_bytes, |network: &Network| network.arena_bytes);
+    /// `own_bytes` is what a receiver says that it takes on this machine, `here` what its plans hold of it; `there` is what they would hold on the
+    /// board. `largest_file` is that of the models, `program` the program's text.
+    pub fn new(there: Held, here: Held, own_bytes: u64, largest_file: u64, program: u64) -> Resident {
         Resident {
-            weights: sum(weights, there),
-            arena: sum(arena, there),
-            buffers: own_bytes.saturating_sub(sum(weights, here) + sum(arena, here)),
+            weights: there.weights,
+            arena: there.arena,
+            buffers: own_bytes.saturating_sub(here.weights + here.arena),
             loading: 2 * largest_file,
             program,
             link: LINK_BYTES,

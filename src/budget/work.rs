@@ -5,6 +5,7 @@
 
 use super::cost::Instructions;
 use crate::engine::kernel::conv::Shape;
+use crate::engine::kernel::conv8;
 use crate::engine::kernel::pointwise::Activation;
 use crate::engine::kernel::table8;
 use crate::engine::kernel::tensor::formula::{Binary, Instruction, Unary};
@@ -347,7 +348,8 @@ impl Work {
             ConvEnd::Float { .. } => units[1],
             ConvEnd::Sums => units[2],
         };
-        if instructions == Instructions::Neon && is_transformed(shape, rows) {
+        // That weights are too large for it is rare.
+        if instructions == Instructions::Neon && conv8::may_be_transformed(shape, rows) {
             let (tiles, steps) = (rows.div_ceil(4) * shape.width.div_ceil(4), shape.depth.div_ceil(8));
             let groups = tiles.div_ceil(8);
             // As many as fit the second cache: `winograd::band`.
@@ -543,16 +545,6 @@ fn is_turned(block: &Block, from: &[usize], to: &[usize]) -> bool {
     block.rows >= 4
         && block.columns >= 4
         && matches!((row, column, to_row, to_column), (1, 2.., 1.., 1) | (1.., 1, 1, 2..))
-}
-
-/// What `winograd::fits` asks of a shape; that weights are too large for it is rare.
-pub(super) fn is_transformed(shape: &Shape, rows: usize) -> bool {
-    shape.taps == [3, 3]
-        && shape.stride == [1, 1]
-        && shape.dilation == [1, 1]
-        && shape.width >= 4
-        && rows >= 4
-        && shape.depth >= 16
 }
 
 fn image(slots: &[Slot], slot: SlotId) -> Option<Image> {

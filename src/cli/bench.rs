@@ -59,7 +59,7 @@ pub fn run(options: &Options) -> Done {
     let mut times = Vec::new();
     let mut allocations = 0;
     for run in 0..options.runs + 3 {
-        fill(&mut model);
+        model.fill_with_noise();
         let (start, counted) = (Instant::now(), memory::allocations());
         model.run()?;
         allocations = memory::allocations() - counted;
@@ -127,7 +127,7 @@ pub fn run(options: &Options) -> Done {
 fn by_step(model: &mut Planned, runs: u32) -> Result<String, Failure> {
     let mut least = vec![Duration::MAX; model.plan().steps().len()];
     for _ in 0..runs {
-        fill(model);
+        model.fill_with_noise();
         let mut start = Instant::now();
         model.run_watched(&mut |step| {
             least[step] = least[step].min(start.elapsed());
@@ -142,18 +142,4 @@ fn by_step(model: &mut Planned, runs: u32) -> Result<String, Failure> {
         format!("{micros:9.1} us  {:10}  {}\n", plan.steps()[index].name(), plan.labels()[index])
     };
     Ok(order.into_iter().map(line).collect())
-}
-
-/// Uniform noise with the variance of a unit normal, the same at every run.
-fn fill(model: &mut Planned) {
-    for index in 0..model.plan().inputs().len() {
-        if !model.plan().inputs()[index].is_float() {
-            continue;
-        }
-        let mut state = index as u32 + 1;
-        for value in model.plan_mut().input_mut(index) {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            *value = ((state >> 8) as f32 / (1 << 24) as f32 - 0.5) * 12f32.sqrt();
-        }
-    }
 }

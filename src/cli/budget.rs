@@ -8,7 +8,7 @@ use super::run::ModeName;
 use super::{Done, bundles, fits};
 use clap::Args;
 use semrx::board::Profile;
-use semrx::budget::{Range, Resident, Total};
+use semrx::budget::{Instructions, Range, Resident, Total};
 use semrx::bundle::Bundle;
 use semrx::receiver::{Config, Mode, Pace, Receiver};
 use serde_json::{Value, json};
@@ -284,7 +284,7 @@ fn measure(options: &Options, bundle: &Bundle, mode: Mode, threads: usize) -> Do
     };
     let ((head, head_us), (step, step_us)) = (of(|pace| pace.head_us), of(|pace| pace.step_us));
     let pace = Pace { head_us, step_us };
-    let key = Key::new(bundle, mode, threads, fits::instructions().name());
+    let key = Key::new(bundle, mode, threads, Instructions::here().name());
     let kept = key.ok_or_else(|| Failure::failed("no place to keep it: set HOME or XDG_CACHE_HOME"))?.write(pace)?;
     if options.json {
         return print(&format!(

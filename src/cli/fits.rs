@@ -7,19 +7,8 @@ use super::memory;
 use semrx::board::{Found, Profile};
 use semrx::budget::{Instructions, Resident};
 use semrx::bundle::Bundle;
-use semrx::engine::kernel::Isa;
 use semrx::receiver::{Config, Mode, Pace, Receiver};
 use std::path::Path;
-
-/// The kernels of this machine, as budgets call them.
-pub fn instructions() -> Instructions {
-    match Isa::best().name() {
-        "neon" => Instructions::Neon,
-        "neon-dot" => Instructions::NeonDot,
-        "scalar" => Instructions::Scalar,
-        _ => Instructions::X86,
-    }
-}
 
 /// The board of this name; `auto` is this machine.
 pub fn board(name: &str) -> Result<Profile, Failure> {
@@ -34,9 +23,9 @@ pub fn board(name: &str) -> Result<Profile, Failure> {
 
 /// What a receiver with its program takes at worst on a board.
 pub fn resident(receiver: &Receiver, bundle: &Bundle, board: &Profile) -> Resident {
-    let [there, here] = [board.instructions, instructions()].map(|of| receiver.networks(of));
     let largest = bundle.files().iter().filter_map(|file| Some(std::fs::metadata(&file.path).ok()?.len())).max();
-    Resident::new(&there, &here, receiver.memory_bytes(), largest.unwrap_or(0), memory::program_bytes())
+    let (there, here) = (receiver.held(board.instructions), receiver.held_here());
+    Resident::new(there, here, receiver.memory_bytes(), largest.unwrap_or(0), memory::program_bytes())
 }
 
 /// What `run` is held to.
@@ -138,7 +127,7 @@ impl<'a> Budget<'a> {
         if self.is_elsewhere {
             return Ok(predicted(receiver, &self.board));
         }
-        let key = Key::new(self.bundle, config.mode, self.threads, instructions().name());
+        let key = Key::new(self.bundle, config.mode, self.threads, Instructions::here().name());
         if let Some(pace) = key.and_then(|key| key.read()) {
             return Ok(Some(pace));
         }

@@ -2,18 +2,16 @@
 
 use super::Done;
 use super::exit::Failure;
-use super::lines::{self, Summary};
-use super::output::Printer;
-use super::records::{self, RecordFile};
+use super::lines::Summary;
+use super::records::RecordFile;
+use super::signals::Signals;
+use super::told::{self, Told};
 use clap::Args;
-use semrx::front::{Front, Memory, Told};
+use semrx::front::{self, Front, Memory};
 use semrx::link::{Address, Counters, Packet, SourceOptions};
-use semrx::report::record::Record;
 use semrx::scene::{Drops, Reception};
 use semrx::wire::emit_request;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// Receive a stream and decide on every frame by the rule alone, without models, as a microcontroller in front of a radio does.
@@ -43,60 +41,15 @@ pub struct Options {
 /// How long a socket is listened to behind the end marker, while frames are missing.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// Where records go.
-struct Output {
-    printer: Printer,
-    recorder: Option<RecordFile>,
-    summary: Summary,
-    json: bool,
-    /// What the first write that failed said; nothing is written after it.
-    trouble: Option<Failure>,
-}
-
-impl Output {
-    fn take(&mut self, told: Told<'_>) {
-        let done = match told {
-            _ if self.trouble.is_some() => return,
-            Told::Record(record) => self.write(record),
-            Told::Dropped(why) => {
-                log::info!("dropped a packet: {why:?}");
-                Ok(())
-            }
-        };
-        self.trouble = done.err();
-    }
-
-    fn write(&mut self, record: &Record<'_>) -> Done {
-        self.summary.add(record);
-        let text = match self.json {
-            true => records::line(record)?,
-            false => (lines::line(record) + "\n").into_bytes(),
-        };
-        self.printer.print(&text)?;
-        self.recorder.as_mut().map_or(Ok(()), |recorder| recorder.write(record))
-    }
-}
-
 pub fn run(options: &Options) -> Done {
-    let interrupt = Arc::new(AtomicBool::new(false));
-    // The second Ctrl-C ends at once.
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 130, interrupt.clone())
-            .and_then(|_| signal_hook::flag::register(signal, interrupt.clone()))
-            .map_err(|error| Failure::failed(format!("signal handler: {error}")))?;
-    }
+    let signals = Signals::hear(false)?;
     let live = options.from.is_live();
     let idle = options.idle_ms.map(Duration::from_millis);
-    let mut source = options.from.source(&SourceOptions { idle, interrupt })?;
-    let mut output = Output {
-        printer: Printer::default(),
-        recorder: options.record.as_deref().map(|path| RecordFile::create(path, [&options.from])).transpose()?,
-        summary: Summary::default(),
-        json: options.json,
-        trouble: None,
-    };
-    let mut memory = Box::new(Memory::<{ semrx::front::GRID_CELLS }, { semrx::front::PACKET_BYTES }>::new());
-    let mut front = Front::new(&mut memory, !live);
+    let mut source = options.from.source(&SourceOptions { idle, interrupt: signals.interrupt() })?;
+    let recorder = options.record.as_deref().map(|path| RecordFile::create(path, [&options.from])).transpose()?;
+    let mut told = Told::new(recorder, options.json);
+    let mut memory = Box::new(Memory::<{ front::GRID_CELLS }, { front::PACKET_BYTES }>::new());
+    let mut receiver = Front::new(&mut memory, !live);
     let mut ending = Ok(());
     loop {
         let heard_bytes = source.counters().bytes;
@@ -114,25 +67,25 @@ pub fn run(options: &Options) -> Done {
             link_bytes: (source.counters().bytes - heard_bytes) as usize,
         };
         let erased = |tile: usize| u8::try_from(tile).is_ok_and(|tile| packet.info.erased.contains(tile));
-        front.push(&packet.bytes, reception, erased, &mut |told| output.take(told));
-        if let Some(request) = front.key_request() {
+        receiver.push(&packet.bytes, reception, erased, &mut |of| take(&mut told, of));
+        if let Some(request) = receiver.key_request() {
             source.reply(&Packet::new(emit_request(request).to_vec()));
         }
-        if output.trouble.is_some() || live && front.complete() {
+        if told.trouble.is_some() || live && receiver.complete() {
             break;
         }
-        if live && front.ended() {
+        if live && receiver.ended() {
             // What the end marker overtook may still come.
             source.end_after(LINGER);
         }
     }
-    front.end(&mut |told| output.take(told));
-    let Output { mut printer, summary, trouble, .. } = output;
+    receiver.end(&mut |of| take(&mut told, of));
+    let Told { mut printer, summary, trouble, .. } = told;
     if let Some(failure) = trouble {
         return Err(failure);
     }
     if summary.frames() > 0 {
-        let text = conclude(&summary, front.drops(), source.counters(), front.ended(), options.json);
+        let text = conclude(&summary, receiver.drops(), source.counters(), receiver.ended(), options.json);
         printer.print(text.as_bytes())?;
     }
     let refused = |why: &str| Err(Failure::refused(format!("{}: {why}", options.from)));
@@ -144,35 +97,18 @@ pub fn run(options: &Options) -> Done {
     }
 }
 
+fn take(told: &mut Told, of: front::Told<'_>) {
+    match of {
+        front::Told::Record(record) => told.take(record),
+        front::Told::Dropped(why) => told.dropped(&why),
+    }
+}
+
 fn conclude(summary: &Summary, drops: Drops, link: Counters, ended: bool, json: bool) -> String {
-    if json {
-        let drops = serde_json::json!({
-            "refused": drops.refused, "duplicate": drops.duplicate, "stale": drops.stale, "other_stream": drops.other_stream,
-            "no_room": drops.no_room, "damaged_tiles": drops.damaged_tiles, "repaired_headers": drops.repaired_headers,
-            "malformed": link.malformed, "oversized": link.oversized, "reopened": link.reopened,
-        });
-        return serde_json::json!({"summary": {"modes": summary.json(), "drops": drops, "end_marker": ended}})
-            .to_string()
-            + "\n";
+    if !json {
+        return told::conclusion(summary, told::drops_lines(&drops, &link), ended);
     }
-    let mut text = format!("{}\n\n{}", lines::LEGEND, summary.table());
-    let counts = [
-        (drops.refused, "packets whose header can't be read, or that lean on a key frame not heard"),
-        (drops.duplicate, "duplicates"),
-        (drops.stale, "packets too late for their frame"),
-        (drops.other_stream, "packets of other streams"),
-        (drops.no_room, "packets longer than there is memory for"),
-        (drops.damaged_tiles, "damaged tiles"),
-        (drops.repaired_headers, "damaged headers, mended"),
-        (link.malformed, "damaged stretches of the link"),
-        (link.oversized, "oversized datagrams"),
-        (link.reopened, "times the device went away and came back"),
-    ];
-    for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
-        text += &format!("{count} {what}\n");
-    }
-    if !ended {
-        text += "no end marker came: frames lost at the end can't be counted\n";
-    }
-    text
+    let mut counts = told::drops_json(&drops, &link);
+    counts.insert("no_room".into(), drops.no_room.into());
+    serde_json::json!({"summary": {"modes": summary.json(), "drops": counts, "end_marker": ended}}).to_string() + "\n"
 }

@@ -29,6 +29,7 @@ mod send;
 mod setup;
 mod signals;
 mod street;
+mod told;
 
 use clap::{Parser, Subcommand};
 use exit::Failure;

@@ -2,12 +2,13 @@
 
 use super::engine::EngineOptions;
 use super::exit::Failure;
-use super::lines::{self, Summary};
+use super::lines::Summary;
 use super::notify::Notifier;
-use super::output::{Printer, tell};
-use super::records::{self, RecordFile};
+use super::output::tell;
+use super::records::RecordFile;
 use super::setup::{Fixed, Loaded, Setup};
 use super::signals::Signals;
+use super::told::{self, Told};
 use super::{Done, memory};
 use clap::{Args, ValueEnum};
 use semrx::board::Watch;
@@ -15,8 +16,6 @@ use semrx::board::pins::{self, Pins};
 use semrx::engine::Engine;
 use semrx::link::{Address, Interrupt, SourceOptions};
 use semrx::receiver::{Mode, Receiver, SamplerKind};
-use semrx::report::record::Record;
-use semrx::scene::Dropped;
 use semrx::service::{Lane, Link, Service};
 use semrx::station::Published;
 use std::path::PathBuf;
@@ -169,16 +168,15 @@ pub fn run(options: &Options) -> Done {
     });
     let mut service = Service::start(opened, lanes.collect(), watch, fixed.stays)
         .map_err(|error| Failure::failed(format!("a thread for a link: {error}")))?;
-    let mut teller = Teller::new(recorder, options.json, pins);
-    teller.shown = shown;
+    let mut teller = Teller { records: Told::new(recorder, options.json), pins, shown };
     let reloads = work(&mut service, &mut teller, &signals, &Reload { options, fixed: &fixed, engine: &engine })?;
-    if let Some(failure) = teller.trouble {
+    if let Some(failure) = teller.records.trouble {
         return Err(failure);
     }
     let ending = service.error();
-    let summary = &teller.summary;
+    let summary = &teller.records.summary;
     if summary.frames() > 0 {
-        teller.printer.print(conclude(summary, &service, reloads, options.json).as_bytes())?;
+        teller.records.printer.print(conclude(summary, &service, reloads, options.json).as_bytes())?;
     }
     let from: Vec<_> = links.iter().map(|link| link.to_string()).collect();
     let refused = |why: &str| Err(Failure::refused(format!("{}: {why}", from.join(", "))));
@@ -212,7 +210,7 @@ fn work(
     let (mut notifier, mut reloads) = (Notifier::new(), Reloads::default());
     let (mut drains, mut loading) = (false, None);
     notifier.ready();
-    while !service.is_done() && teller.trouble.is_none() {
+    while !service.is_done() && teller.records.trouble.is_none() {
         if signals.ends() && !drains {
             drains = true;
             notifier.stopping();
@@ -250,7 +248,7 @@ fn work(
             tell(&format!("semrx: {} sampler steps are allowed now{}", watch.steps(), board(watch)));
         }
         notifier.ping();
-        notifier.status(|| status(&teller.summary, service.watch()));
+        notifier.status(|| status(&teller.records.summary, service.watch()));
         if !has_worked {
             service.wait(PATIENCE);
         }
@@ -290,53 +288,24 @@ impl Reload<'_> {
     }
 }
 
-/// Tells what is published, to people or to programs.
+/// Tells what is published: on pins, and as records.
 struct Teller {
-    printer: Printer,
-    recorder: Option<RecordFile>,
-    json: bool,
-    summary: Summary,
+    records: Told,
     pins: Option<Pins>,
     /// The stream that the pins show: the first of those with the highest priority.
     shown: usize,
-    /// The first thing that could not be told.
-    trouble: Option<Failure>,
 }
 
 impl Teller {
-    fn new(recorder: Option<RecordFile>, json: bool, pins: Option<Pins>) -> Self {
-        Teller {
-            printer: Printer::default(),
-            recorder,
-            json,
-            summary: Summary::default(),
-            pins,
-            shown: 0,
-            trouble: None,
-        }
-    }
-
     fn tell(&mut self, lane: usize, published: &Published<'_>) {
         if let Some(pins) = self.pins.as_ref().filter(|_| lane == self.shown) {
             pins.observe(published);
         }
-        if self.trouble.is_some() {
-            return;
-        }
         match published {
-            Published::Record { record, .. } => {
-                self.summary.add(record);
-                self.trouble = self.record(record).err();
-            }
-            Published::Dropped(why) => log::info!("dropped a packet: {}", reason(why)),
+            Published::Record { record, .. } => self.records.take(record),
+            Published::Dropped(why) => self.records.dropped(why),
             Published::Provisional { .. } => {}
         }
-    }
-
-    fn record(&mut self, record: &Record<'_>) -> Done {
-        let text = if self.json { records::line(record)? } else { (lines::line(record) + "\n").into_bytes() };
-        self.printer.print(&text)?;
-        self.recorder.as_mut().map_or(Ok(()), |recorder| recorder.write(record))
     }
 }
 
@@ -355,13 +324,9 @@ fn status(summary: &Summary, watch: &Watch) -> String {
 
 fn conclude(summary: &Summary, service: &Service, reloads: Reloads, json: bool) -> String {
     let (drops, counted, ended) = (service.drops(), service.counted(), service.has_ended());
-    let (damaged_packets, oversized) = (counted.links.malformed, counted.links.oversized);
     if json {
-        let drops = serde_json::json!({
-            "refused": drops.refused, "duplicate": drops.duplicate, "stale": drops.stale, "other_stream": drops.other_stream,
-            "damaged_tiles": drops.damaged_tiles, "repaired_headers": drops.repaired_headers,
-            "malformed": damaged_packets, "oversized": oversized, "reopened": counted.links.reopened, "queue": counted.queue,
-        });
+        let mut drops = told::drops_json(&drops, &counted.links);
+        drops.insert("queue".into(), counted.queue.into());
         let (modes, failed) = (summary.json(), summary.failed());
         serde_json::json!({"summary": {
             "modes": modes, "failed": failed, "preempted": summary.preempted(), "lacked_key": counted.lacked_key, "drops": drops,
@@ -371,39 +336,14 @@ fn conclude(summary: &Summary, service: &Service, reloads: Reloads, json: bool) 
         .to_string()
             + "\n"
     } else {
-        let mut text = format!("{}\n\n{}", lines::LEGEND, summary.table());
-        let counts = [
+        let before = [
             (summary.failed(), "refinements failed: those frames were decided on what arrived"),
             (summary.preempted(), "refinements were given up for others: those frames were decided on what arrived"),
             (counted.lacked_key, "frames lean on a key frame, or on a tile of it, that didn't arrive"),
-            (drops.refused, "packets whose header can't be read, or that lean on a key frame not heard"),
-            (drops.duplicate, "duplicates"),
-            (drops.stale, "packets too late for their frame"),
-            (drops.other_stream, "packets of other streams"),
-            (drops.damaged_tiles, "damaged tiles"),
-            (drops.repaired_headers, "damaged headers, mended"),
-            (damaged_packets, "damaged stretches of the link"),
-            (oversized, "oversized datagrams"),
-            (counted.links.reopened, "times the device went away and came back"),
-            (counted.queue, "packets that came faster than they could be taken"),
-            (reloads.failed, "reloads failed"),
         ];
-        for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
-            text += &format!("{count} {what}\n");
-        }
-        if !ended {
-            text += "no end marker came: frames lost at the end can't be counted\n";
-        }
-        text
-    }
-}
-
-fn reason(why: &Dropped) -> String {
-    match why {
-        Dropped::Refused(error) => error.to_string(),
-        Dropped::Duplicate { sequence } => format!("frame {sequence} came before"),
-        Dropped::Stale { sequence } => format!("frame {sequence} is settled"),
-        Dropped::OtherStream { stream } => format!("stream {stream} is not the one followed"),
-        Dropped::NoRoom { sequence } => format!("frame {sequence} is longer than frames may be"),
+        let after =
+            [(counted.queue, "packets that came faster than they could be taken"), (reloads.failed, "reloads failed")];
+        let drops = told::drops_lines(&drops, &counted.links);
+        told::conclusion(summary, before.into_iter().chain(drops).chain(after), ended)
     }
 }

@@ -1,6 +1,7 @@
-//! Signals that `run` hears: SIGINT and SIGTERM to end, and once more to end at once; SIGHUP to load anew.
+//! Signals that `run` and `front` hear: SIGINT and SIGTERM to end, and once more to end at once; SIGHUP to load anew.
 
 use super::exit::Failure;
+use semrx::link::Interrupt;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::io;
@@ -39,6 +40,11 @@ impl Signals {
     /// Somebody wants it to end.
     pub fn ends(&self) -> bool {
         self.ends.load(Ordering::Relaxed)
+    }
+
+    /// To end a source with.
+    pub fn interrupt(&self) -> Interrupt {
+        self.ends.clone()
     }
 
     /// It was SIGTERM, the service manager's.

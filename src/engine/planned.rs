@@ -94,6 +94,20 @@ impl Planned {
         self.plan.fold_timestep(timestep).map_err(|reason| EngineError::Run { model: self.path.clone(), reason })
     }
 
+    /// Fills the float inputs with uniform noise that has the variance of a unit normal, the same every time: for whoever looks at what a run takes.
+    pub fn fill_with_noise(&mut self) {
+        for index in 0..self.plan.inputs().len() {
+            if !self.plan.inputs()[index].is_float() {
+                continue;
+            }
+            let mut state = index as u32 + 1;
+            for value in self.plan.input_mut(index) {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                *value = ((state >> 8) as f32 / (1 << 24) as f32 - 0.5) * 12f32.sqrt();
+            }
+        }
+    }
+
     /// Runs it on what its inputs hold but the lasting ones, which hold what they held before.
     ///
     /// # Errors

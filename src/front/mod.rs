@@ -120,13 +120,7 @@ impl<'a> Front<'a> {
     fn decide(&mut self, frame: &ReceivedFrame<'_>, tell: &mut dyn FnMut(Told<'_>)) {
         let header = &frame.header;
         self.drops.frame(frame);
-        let mut record = Record {
-            capture_us: Some(header.capture_us),
-            delay_us: frame.delay_us,
-            bytes: frame.link_bytes as u32,
-            snr_cdb: frame.snr_cdb,
-            ..Record::empty(header.stream, header.sequence, 1, Outcome::Decided)
-        };
+        let mut record = Record::received(frame);
         let rule = match self.lay_out(header, frame.late) {
             Ok(rule) => rule,
             Err(reason) => {

@@ -2,7 +2,7 @@
 
 use super::condition::BITS;
 use super::{Generates, Receiver};
-use crate::budget::{Frame, Instructions, MacCount, Network, Unit};
+use crate::budget::{Frame, Held, Instructions, MacCount, Network, Unit};
 use crate::engine::{Planned, Session};
 
 /// The plan that is a part of the mode under this name.
@@ -16,6 +16,16 @@ impl Receiver {
             Network::of(role, planned.plan(), MacCount { int8: macs.int8, float: macs.float }, instructions)
         };
         self.parts().into_iter().map(network).collect()
+    }
+
+    /// What their plans would hold with these kernels.
+    pub fn held(&self, instructions: Instructions) -> Held {
+        self.parts().into_iter().map(|(_, planned)| Held::of(planned.plan(), instructions)).sum()
+    }
+
+    /// What their plans hold here.
+    pub fn held_here(&self) -> Held {
+        self.parts().into_iter().map(|(_, planned)| Held::here(planned.plan())).sum()
     }
 
     fn parts(&self) -> Vec<Part<'_>> {

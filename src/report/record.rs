@@ -2,6 +2,7 @@
 //!
 //! Two runs on the same bytes with the same seed give the same records, apart from the `timing` object.
 
+use crate::scene::ReceivedFrame;
 use crate::scene::rule::{COLUMNS, HazardSet, MAX_TASKS, PAIRS};
 use heapless::Vec;
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -170,6 +171,18 @@ pub fn names(hazards: HazardSet) -> Vec<&'static str, PAIRS> {
 }
 
 impl Record<'_> {
+    /// A record of a frame that came, to be decided.
+    pub fn received(frame: &ReceivedFrame<'_>) -> Self {
+        let header = &frame.header;
+        Record {
+            capture_us: Some(header.capture_us),
+            delay_us: frame.delay_us,
+            bytes: frame.link_bytes as u32,
+            snr_cdb: frame.snr_cdb,
+            ..Record::empty(header.stream, header.sequence, 1, Outcome::Decided)
+        }
+    }
+
     /// A record of a frame or gap about which nothing more is known.
     pub fn empty(stream: u16, sequence: u32, frames: u32, outcome: Outcome) -> Self {
         Record {

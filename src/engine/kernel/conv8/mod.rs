@@ -41,6 +41,17 @@ pub enum Packed {
     Neon(neon::Weights),
 }
 
+/// Whether a convolution of this shape, of at least `rows` output rows, may be computed by transformed cells, if its weights are small enough for it
+/// and the instruction set does so.
+pub fn may_be_transformed(shape: &Shape, rows: usize) -> bool {
+    shape.taps == [3, 3]
+        && shape.stride == [1, 1]
+        && shape.dilation == [1, 1]
+        && shape.width >= 4
+        && rows >= 4
+        && shape.depth >= 16
+}
+
 impl Weights {
     /// `weights` in the order output channel, ky, kx, input channel, with `real` input channels (at most the shape's depth), and an `offset` for
     /// each output channel. The image has `rows` output rows. With `factors`, in the order of the weights, a weight is its factor, 0 to 15, times

@@ -83,12 +83,7 @@ pub trait Kernel {
 /// Whether such a convolution, of at least `rows` output rows, may be computed this way.
 pub fn fits(shape: &Shape, rows: usize, weights: &[i8]) -> bool {
     let own = |weights: &[i8]| weights.iter().map(|w| usize::from(w.unsigned_abs())).sum::<usize>();
-    shape.taps == [3, 3]
-        && shape.stride == [1, 1]
-        && shape.dilation == [1, 1]
-        && shape.width >= OUT
-        && rows >= OUT
-        && shape.depth >= 16
+    super::may_be_transformed(shape, rows)
         && weights.chunks(weights.len().div_ceil(shape.outputs).max(1)).all(|w| 128 * own(w) < 1 << 25)
 }
 
