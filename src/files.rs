@@ -1,7 +1,7 @@
 //! Files that come from elsewhere, read whole and within bounds.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 /// Most bytes of a JSON file. Its parser descends into what it skips, so depth is bounded by size.
@@ -34,6 +34,21 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     // One more than it says: then the end is seen without more room.
     let mut bytes = Vec::with_capacity(file.metadata()?.len().min(limit) as usize + 1);
     file.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads `len` bytes of a regular file, from byte `at` on.
+///
+/// # Errors
+/// As [`open`]; `UnexpectedEof` for a file that has become shorter.
+pub fn read_part(path: &Path, at: u64, len: u64) -> io::Result<Vec<u8>> {
+    let mut file = open(path, MAX_MODEL)?;
+    if file.metadata()?.len() < at.saturating_add(len) {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "has become shorter while it was read"));
+    }
+    file.seek(io::SeekFrom::Start(at))?;
+    let mut bytes = vec![0; len as usize];
+    file.read_exact(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -14,7 +14,7 @@ extern crate std;
 pub mod board;
 #[cfg(feature = "std")]
 pub mod budget;
-#[cfg(feature = "onnx")]
+#[cfg(feature = "std")]
 pub mod bundle;
 #[cfg(feature = "std")]
 pub mod engine;
@@ -33,7 +33,7 @@ pub mod maps;
 pub mod noise;
 #[cfg(feature = "onnx")]
 pub mod photographs;
-#[cfg(feature = "onnx")]
+#[cfg(feature = "std")]
 pub mod receiver;
 pub mod report;
 #[cfg(feature = "alloc")]
@@ -41,11 +41,11 @@ pub mod sampler;
 pub mod scene;
 #[cfg(feature = "std")]
 pub mod sender;
-#[cfg(feature = "onnx")]
+#[cfg(feature = "std")]
 pub mod service;
-#[cfg(feature = "onnx")]
+#[cfg(feature = "std")]
 pub mod station;
-pub mod wire;
+pub use semrx_wire as wire;
 
 /// The README's example is compiled and run with the documentation tests.
 #[cfg(all(doctest, feature = "onnx"))]

@@ -4,11 +4,11 @@ use crate::scene::{ClassMap, LabelSet};
 use crate::wire::Grid;
 use std::fmt;
 use std::fs::File;
-use std::io::{BufReader, BufWriter};
+use std::io::{BufRead, BufReader, BufWriter, Seek};
 use std::path::{Path, PathBuf};
 
 /// Most bytes of a PNG that is read: more than an uncompressed map of the largest grid takes.
-const MAX_PNG: u64 = 16 << 20;
+pub const MAX_PNG: u64 = 16 << 20;
 
 /// Why a map could not be read or written. Names the file.
 #[derive(Debug)]
@@ -31,9 +31,18 @@ impl std::error::Error for MapError {}
 /// # Errors
 /// A file that is no index PNG, too large, or with a value that the label set doesn't have: the first such pixel is named.
 pub fn read(file: &Path, labels: &LabelSet) -> Result<ClassMap, MapError> {
+    let opened = crate::files::open(file, MAX_PNG);
+    let opened = opened.map_err(|error| MapError { file: file.to_owned(), reason: error.to_string() })?;
+    decode(file, BufReader::new(opened), labels)
+}
+
+/// [`read`], of the PNG that `file` names in errors.
+///
+/// # Errors
+/// As `read`.
+pub fn decode(file: &Path, png: impl BufRead + Seek, labels: &LabelSet) -> Result<ClassMap, MapError> {
     let fail = |reason: String| MapError { file: file.to_owned(), reason };
-    let opened = crate::files::open(file, MAX_PNG).map_err(|error| fail(error.to_string()))?;
-    let mut decoder = png::Decoder::new(BufReader::new(opened));
+    let mut decoder = png::Decoder::new(png);
     decoder.set_transformations(png::Transformations::IDENTITY);
     let mut reader = decoder.read_info().map_err(|error| fail(format!("not a PNG that can be read: {error}")))?;
     let info = reader.info();

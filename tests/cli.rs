@@ -457,3 +457,30 @@ fn a_pipe_gives_the_records_of_a_file() {
     assert_eq!(piped[..4], records(&out));
     assert!(piped[4]["summary"]["end_marker"].as_bool().unwrap());
 }
+
+#[test]
+fn a_compiled_bundle_decides_as_its_folder_does() {
+    let folder = Folder::new("plan");
+    let capture = folder.capture(3, &["--channel", "tile-loss=0.4"]);
+    let (plan, own, compiled) = (folder.path("street.plan"), folder.path("own.jsonl"), folder.path("compiled.jsonl"));
+    let told = done(semrx(&["plan", "--bundle", BUNDLE, "--to", &plan, "--json"]));
+    let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!(told["sha256"].as_str(), Some(&sha256(&fs::read(&plan).unwrap())[..]));
+    for (bundle, record) in [(BUNDLE, &own), (&plan[..], &compiled)] {
+        done(semrx(&["run", "--from", &capture, "--bundle", bundle, "--record", record, "--mode", "hybrid"]));
+    }
+    assert_eq!(records(&own), records(&compiled));
+    let inspected = done(semrx(&["inspect", &plan, "--json"]));
+    let inspected: Value = serde_json::from_slice(&inspected.stdout).unwrap();
+    let head = sha256(&fs::read(Path::new(BUNDLE).join("head.onnx")).unwrap());
+    assert_eq!(inspected["roles"]["head"]["compiled_from_sha256"].as_str(), Some(&head[..]));
+    assert!(inspected["roles"]["view"]["left_out"].is_string());
+    failed(
+        &semrx(&["run", "--from", &capture, "--bundle", &plan, "--mode", "view"]),
+        3,
+        &[&plan, "\"view\"", "folder"],
+    );
+    failed(&semrx(&["plan", "--bundle", &plan, "--to", &own]), 3, &[&plan, "compiled already"]);
+    fs::write(&plan, &fs::read(&plan).unwrap()[..1000]).unwrap();
+    failed(&semrx(&["run", "--from", &capture, "--bundle", &plan]), 3, &[&plan, "ends too early", "semrx plan"]);
+}

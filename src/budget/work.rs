@@ -308,8 +308,7 @@ impl Work {
                 work.add(Unit::CompensateCell, step.rows * step.shape.width * step.shape.outputs);
             }
             Step::Tensor(step) => work.tensor(step),
-            #[cfg(feature = "onnx")]
-            Step::Tract(_) => work.is_complete = false,
+            Step::Foreign(_) => work.is_complete = false,
         }
         work
     }

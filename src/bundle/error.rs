@@ -36,6 +36,16 @@ pub enum BundleError {
         name: String,
         has: Vec<String>,
     },
+    /// A plan file that is none, or damaged.
+    Plan {
+        file: PathBuf,
+        reason: String,
+    },
+    /// The plan file was compiled without it.
+    LeftOut {
+        file: PathBuf,
+        role: String,
+    },
     Picture(MapError),
     Engine(EngineError),
 }
@@ -63,6 +73,16 @@ impl fmt::Display for BundleError {
                     false => write!(f, "those with a name are {}", has.join(", ")),
                 }
             }
+            BundleError::Plan { file, reason } => write!(
+                f,
+                "{}: not a plan file that semrx can load: {reason}; compile the bundle anew with `semrx plan`",
+                file.display()
+            ),
+            BundleError::LeftOut { file, role } => write!(
+                f,
+                "{}: the plan file was compiled without the role {role:?}, which this command needs: give the bundle's folder, or see `semrx plan --mode`",
+                file.display()
+            ),
             BundleError::Picture(error) => write!(f, "{error}"),
             BundleError::Engine(error) => write!(f, "{error}"),
         }

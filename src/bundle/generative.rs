@@ -1,5 +1,6 @@
 //! A model that was exported elsewhere, with what says how to sample it: a bundle with the role `generate`, or a plain folder.
 
+use super::store::{Content, Store};
 use super::{BundleError, BundleFile, Contract, FileEntry, MANIFEST, SCHEMA, listed, manifest, scheduler};
 use crate::files;
 use crate::sampler::Scheduler;
@@ -71,13 +72,14 @@ impl Generative {
             let (model, scheduler) = (dir.join(MODEL), dir.join(SCHEDULER));
             return Ok(Generative { contract, model, shallow: None, null_condition: None, scheduler });
         }
-        let (file, text) = manifest::read(dir)?;
+        let store = Store::Folder(dir.to_owned());
+        let (file, text) = (store.name_of(MANIFEST), store.manifest()?);
         let fail = |reason| BundleError::Manifest { file: file.clone(), reason };
         let listed: Manifest = manifest::whole(&text).map_err(fail)?;
         if listed.schema != SCHEMA {
             return Err(fail(format!("schema: is {}, this semrx reads {SCHEMA}", listed.schema)));
         }
-        Self::of(dir, &text, &GENERATE, &listed::files(dir, &listed.files)?)
+        Self::of(dir, &text, &GENERATE, &listed::files(&store, &listed.files)?)
     }
 
     /// The model of these roles in the bundle `dir`, by the `text` of its manifest, among its files, which are checked already.
@@ -96,6 +98,9 @@ impl Generative {
                 contract
             }
         };
+        if let Some(file) = files.iter().find(|file| file.role == roles.model && file.content != Content::Whole) {
+            return Err(BundleError::LeftOut { file: file.path.clone(), role: file.role.clone() });
+        }
         let find = |role| files.iter().find(|file| file.role == role).map(|file| file.path.clone());
         let needed = |role| find(role).ok_or(BundleError::Role { dir: dir.to_owned(), role });
         Ok(Generative {

@@ -1,10 +1,12 @@
 //! The files that a manifest lists, checked.
 
+use super::plan_file::sha256;
+use super::store::{Content, Store};
 use super::{BundleError, FileEntry, MANIFEST};
+use crate::engine::Source;
 use crate::files;
 use crate::scene::rule::MAX_TASK_NAME;
 use crate::wire::tokens::MAX_VALUES;
-use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 /// A file of a bundle.
@@ -13,16 +15,40 @@ pub struct BundleFile {
     pub role: String,
     /// Of a head that streams ask for by name; empty elsewhere.
     pub name: String,
+    /// Where it is in a folder; what names it in errors.
     pub path: PathBuf,
+    pub content: Content,
+    /// That the manifest gives.
+    pub sha256: String,
     /// Values of a head's input `vector`; 0 without one.
     pub vector: usize,
     /// What the values of a head's output `task` are called; empty without one.
     pub tasks: Vec<String>,
 }
 
-/// In the manifest's order: all in the folder `dir`, no role twice but that of heads with names, each with the hash that the manifest gives.
-pub(super) fn files(dir: &Path, entries: &[FileEntry<'_>]) -> Result<Vec<BundleFile>, BundleError> {
-    let field = |reason: String| BundleError::Field { file: dir.join(MANIFEST), field: "files", reason };
+impl BundleFile {
+    /// The model that it is.
+    ///
+    /// # Errors
+    /// [`BundleError::LeftOut`].
+    pub fn source(&self) -> Result<Source, BundleError> {
+        match &self.content {
+            Content::Whole => Ok(Source::Onnx(self.path.clone())),
+            Content::Network(source) => Ok(source.clone()),
+            Content::LeftOut => Err(BundleError::LeftOut { file: self.path.clone(), role: self.role.clone() }),
+        }
+    }
+
+    /// Bytes that are read to load it, as far as it is there.
+    pub fn bytes(&self) -> Option<u64> {
+        self.source().ok()?.bytes()
+    }
+}
+
+/// In the manifest's order: all in the store, no role twice but that of heads with names, each with the hash that the manifest gives, as far as a
+/// plan file has it whole.
+pub(super) fn files(store: &Store, entries: &[FileEntry<'_>]) -> Result<Vec<BundleFile>, BundleError> {
+    let field = |reason: String| BundleError::Field { file: store.name_of(MANIFEST), field: "files", reason };
     let mut files: Vec<BundleFile> = Vec::new();
     for entry in entries {
         // A bundle is a folder: nothing in it points outside.
@@ -61,17 +87,19 @@ pub(super) fn files(dir: &Path, entries: &[FileEntry<'_>]) -> Result<Vec<BundleF
         if entry.sha256.len() != 64 || !entry.sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(field(format!("the sha256 of {:?} is not 64 hexadecimal digits", entry.file)));
         }
-        let file = dir.join(entry.file);
-        let bytes =
-            files::read(&file, files::MAX_MODEL).map_err(|error| BundleError::Read { file: file.clone(), error })?;
-        let hash = sha256(&bytes);
-        if !hash.eq_ignore_ascii_case(entry.sha256) {
-            return Err(BundleError::Hash { file, role: entry.role.into() });
+        let (path, content) = (store.name_of(entry.file), store.content(entry.file));
+        if content == Content::Whole {
+            let hash = sha256(&store.read(entry.file, files::MAX_MODEL)?);
+            if !hash.eq_ignore_ascii_case(entry.sha256) {
+                return Err(BundleError::Hash { file: path, role: entry.role.into() });
+            }
         }
         files.push(BundleFile {
             role: entry.role.to_owned(),
             name: entry.name.to_owned(),
-            path: file,
+            path,
+            content,
+            sha256: entry.sha256.to_ascii_lowercase(),
             vector: entry.vector.into(),
             tasks: entry.tasks.iter().map(|task| task.to_string()).collect(),
         });
@@ -82,9 +110,4 @@ pub(super) fn files(dir: &Path, entries: &[FileEntry<'_>]) -> Result<Vec<BundleF
 fn is_plain_name(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'.');
     (1..=MAX_TASK_NAME).contains(&name.len()) && name.bytes().all(is_plain)
-}
-
-/// The SHA-256 of a file's bytes, as a manifest says it: lower-case hex.
-pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,12 +1,9 @@
 //! `bundle.json`, as it stands in the file.
 
-use super::{BundleError, MANIFEST};
-use crate::files;
 use crate::sampler::{MAX_LEVELS, MAX_STEPS, Weights};
 use crate::scene::rule::MAX_TASKS;
 use heapless::Vec;
 use serde::Deserialize;
-use std::path::{Path, PathBuf};
 
 /// The version of `bundle.json` that this module reads.
 pub const SCHEMA: u16 = 1;
@@ -195,15 +192,6 @@ pub struct CacheBound<'a> {
     /// Channels, height and width of the deep feature between the roles `restore` and `restore_shallow`.
     #[serde(default)]
     pub deep: Option<[u16; 3]>,
-}
-
-/// Where the manifest of the bundle `dir` is, and its bytes.
-pub(super) fn read(dir: &Path) -> Result<(PathBuf, std::vec::Vec<u8>), BundleError> {
-    let file = dir.join(MANIFEST);
-    match files::read(&file, files::MAX_JSON) {
-        Ok(text) => Ok((file, text)),
-        Err(error) => Err(BundleError::Read { file, error }),
-    }
 }
 
 /// Reads a manifest, or what a role needs of one.

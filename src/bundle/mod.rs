@@ -1,27 +1,37 @@
-//! A model bundle: a folder with `bundle.json`, ONNX files by role, and what they promise. Checked whole when it is opened.
+//! A model bundle: a folder, or a plan file that was compiled of one, with `bundle.json`, ONNX files by role, and what they promise. Checked whole when it is opened.
 
+#[cfg(feature = "onnx")]
+mod compile;
 mod contract;
 mod error;
 mod generative;
 mod listed;
 mod manifest;
+mod plan_file;
 mod scheduler;
+mod store;
 
+#[cfg(feature = "onnx")]
+pub use compile::{Keeps, compile};
 pub use contract::{Contract, Kind, Layout, MAX_CONDITIONS};
 pub use error::BundleError;
 pub use generative::Generative;
-pub use listed::{BundleFile, sha256};
+pub use listed::BundleFile;
 pub use manifest::{
     CacheBound, CalibratedGate, FileEntry, FusionWeights, GateBin, GateChannel, GateThresholds, HeldScene,
     LogOddsWeights, Manifest, PerceiveEntry, RestoreEntry, SCHEMA,
 };
 
+pub use plan_file::{Entry, Kind as EntryKind, PlanFile, sha256};
+pub use store::Content;
+
 use crate::engine::{Engine, Interface, Session};
 use crate::files;
 use crate::sampler::{CmStochasticIterativeScheduler, Learned, MAX_STEPS, Profile, Turns};
-use crate::scene::{ClassMap, LabelSet};
+use crate::scene::LabelSet;
 use crate::wire::Grid;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use store::Store;
 
 /// Name of the manifest inside the folder.
 pub const MANIFEST: &str = "bundle.json";
@@ -32,7 +42,7 @@ const MAX_IMAGE_SIDE: u16 = 4096;
 /// A bundle whose files are all there and have the hashes that the manifest gives.
 #[derive(Debug, Clone)]
 pub struct Bundle {
-    dir: PathBuf,
+    store: Store,
     name: String,
     labels: &'static LabelSet,
     grid: Grid,
@@ -56,12 +66,13 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Opens the bundle in `dir`, and hashes every file that the manifest lists.
+    /// Opens the bundle at `path`, a folder or a plan file, and hashes every file that the manifest lists, or the whole plan file.
     ///
     /// # Errors
     /// [`BundleError`] names the file, the field and the reason.
-    pub fn open(dir: &Path) -> Result<Self, BundleError> {
-        let (path, text) = manifest::read(dir)?;
+    pub fn open(path: &Path) -> Result<Self, BundleError> {
+        let store = Store::open(path)?;
+        let (path, text) = (store.name_of(MANIFEST), store.manifest()?);
         let manifest: Manifest =
             manifest::whole(&text).map_err(|reason| BundleError::Manifest { file: path.clone(), reason })?;
         let field = |field, reason: String| BundleError::Field { file: path.clone(), field, reason };
@@ -123,7 +134,7 @@ impl Bundle {
                 return Err(field("cache", "a size of deep is 0".into()));
             }
         }
-        let files = listed::files(dir, &manifest.files)?;
+        let files = listed::files(&store, &manifest.files)?;
         let has = |role: &str| files.iter().any(|file| file.role == role);
         let has_shallow = has("restore_shallow");
         if (has_shallow || has("latent")) != deep.is_some() {
@@ -142,7 +153,7 @@ impl Bundle {
             return Err(field("cache", "turns have an S, and no file has the role restore_shallow".into()));
         }
         let mut bundle = Bundle {
-            dir: dir.to_owned(),
+            store,
             name: manifest.name.into(),
             labels,
             grid,
@@ -168,21 +179,31 @@ impl Bundle {
             perceive: manifest.perceive.map(|perceive| perceive.image),
             scheduler: CmStochasticIterativeScheduler::default(),
         };
-        if let Some(file) = bundle.file("scheduler") {
-            let file = file.to_owned();
-            let text =
-                files::read(&file, files::MAX_JSON).map_err(|error| BundleError::Read { file: file.clone(), error })?;
+        if let Some(listed) = bundle.file("scheduler") {
+            let file = listed.path.clone();
+            let text = bundle.read(listed, files::MAX_JSON)?;
             bundle.scheduler =
                 scheduler::parse(&text, &file).map_err(|reason| BundleError::Manifest { file, reason })?;
         }
+        // The baseline is evaluated by the whole program alone.
+        #[cfg(feature = "onnx")]
         if bundle.file("prior").is_some() {
             bundle.prior()?;
         }
         Ok(bundle)
     }
 
-    pub fn dir(&self) -> &Path {
-        &self.dir
+    /// The folder, or the plan file.
+    pub fn path(&self) -> &Path {
+        self.store.path()
+    }
+
+    /// The plan file, if it is one.
+    pub fn plan_file(&self) -> Option<&PlanFile> {
+        match &self.store {
+            Store::Folder(_) => None,
+            Store::Plan(plan) => Some(plan),
+        }
     }
 
     pub fn name(&self) -> &str {
@@ -217,9 +238,19 @@ impl Bundle {
         &self.files
     }
 
-    /// The file of a role, if the bundle has one; of heads the one without a name.
-    pub fn file(&self, role: &str) -> Option<&Path> {
-        self.files.iter().find(|file| file.role == role && file.name.is_empty()).map(|file| file.path.as_path())
+    /// The file of a role, if the bundle has one, and a plan file doesn't leave it out; of heads the one without a name.
+    pub fn file(&self, role: &str) -> Option<&BundleFile> {
+        self.listed(role).filter(|file| file.content != Content::LeftOut)
+    }
+
+    fn listed(&self, role: &str) -> Option<&BundleFile> {
+        self.files.iter().find(|file| file.role == role && file.name.is_empty())
+    }
+
+    /// A file that is there whole.
+    fn read(&self, file: &BundleFile, limit: u64) -> Result<Vec<u8>, BundleError> {
+        let name = file.path.file_name().map(|name| name.to_string_lossy().into_owned());
+        self.store.read(&name.unwrap_or_default(), limit)
     }
 
     /// The head with a name; without one, that which decides where none is asked for.
@@ -230,9 +261,9 @@ impl Bundle {
         let name = name.unwrap_or_default();
         let heads = || self.files.iter().filter(|file| file.role == "head");
         heads().find(|file| file.name == name).ok_or_else(|| match name {
-            "" => BundleError::Role { dir: self.dir.clone(), role: "head" },
+            "" => BundleError::Role { dir: self.path().to_owned(), role: "head" },
             _ => BundleError::Head {
-                dir: self.dir.clone(),
+                dir: self.path().to_owned(),
                 name: name.to_owned(),
                 has: heads().filter(|file| !file.name.is_empty()).map(|file| file.name.clone()).collect(),
             },
@@ -244,8 +275,7 @@ impl Bundle {
     /// # Errors
     /// [`BundleError`] names the file, the field and the reason.
     pub fn view(&self) -> Result<Generative, BundleError> {
-        let (_, text) = manifest::read(&self.dir)?;
-        Generative::of(&self.dir, &text, &generative::VIEW, &self.files)
+        Generative::of(self.path(), &self.store.manifest()?, &generative::VIEW, &self.files)
     }
 
     /// Loads the model of `role`, with these inputs and outputs.
@@ -258,20 +288,22 @@ impl Bundle {
         engine: &Engine,
         interface: &Interface<'_>,
     ) -> Result<Session, BundleError> {
-        let file = self.file(role).ok_or(BundleError::Role { dir: self.dir.clone(), role })?;
-        Session::load(file, engine, interface).map_err(BundleError::Engine)
+        let file = self.listed(role).ok_or(BundleError::Role { dir: self.path().to_owned(), role })?;
+        Session::load(&file.source()?, engine, interface).map_err(BundleError::Engine)
     }
 
     /// The most common class of each cell in the training maps: the baseline `prior`.
     ///
     /// # Errors
     /// [`BundleError::Role`], or [`BundleError::Picture`] when it is not an index PNG of the bundle's grid and labels.
-    pub fn prior(&self) -> Result<ClassMap, BundleError> {
-        let file = self.file("prior").ok_or(BundleError::Role { dir: self.dir.clone(), role: "prior" })?;
-        let map = crate::maps::read(file, self.labels).map_err(BundleError::Picture)?;
+    #[cfg(feature = "onnx")]
+    pub fn prior(&self) -> Result<crate::scene::ClassMap, BundleError> {
+        let file = self.file("prior").ok_or(BundleError::Role { dir: self.path().to_owned(), role: "prior" })?;
+        let png = std::io::Cursor::new(self.read(file, crate::maps::MAX_PNG)?);
+        let map = crate::maps::decode(&file.path, png, self.labels).map_err(BundleError::Picture)?;
         if map.grid != self.grid {
             let reason = format!("is {}, the bundle's grid is {}", map.grid, self.grid);
-            return Err(BundleError::Field { file: file.to_owned(), field: "size", reason });
+            return Err(BundleError::Field { file: file.path.clone(), field: "size", reason });
         }
         Ok(map)
     }

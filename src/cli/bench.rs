@@ -2,7 +2,7 @@
 
 use super::Done;
 use super::exit::Failure;
-use super::memory;
+use super::grown;
 use super::output::print;
 use clap::Args;
 use semrx::engine::Planned;
@@ -54,20 +54,20 @@ pub fn run(options: &Options) -> Done {
     let threads =
         Threads::new(options.threads as usize).map_err(|error| Failure::failed(format!("--threads: {error}")))?;
     let machine = Machine::with(isa, threads);
-    let before = memory::Held::now();
+    let before = grown::Held::now();
     let mut model = Planned::load(&options.model, &machine)?;
     let mut times = Vec::new();
     let mut allocations = 0;
     for run in 0..options.runs + 3 {
         model.fill_with_noise();
-        let (start, counted) = (Instant::now(), memory::allocations());
+        let (start, counted) = (Instant::now(), grown::allocations());
         model.run()?;
-        allocations = memory::allocations() - counted;
+        allocations = grown::allocations() - counted;
         if run >= 3 {
             times.push(start.elapsed().as_secs_f64() * 1e3);
         }
     }
-    let grown = before.zip(memory::Held::now()).map(|(before, now)| now.since(&before));
+    let grown = before.zip(grown::Held::now()).map(|(before, now)| now.since(&before));
     times.sort_by(f64::total_cmp);
     let quantile = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
     let (plan, macs) = (model.plan(), model.macs());

@@ -3,7 +3,8 @@
 use super::engine::EngineName;
 use super::exit::Failure;
 use super::measured::{self, Key};
-use super::output::{print, progress};
+use super::output::print;
+use super::progress::progress;
 use super::run::ModeName;
 use super::{Done, bundles, fits};
 use clap::Args;

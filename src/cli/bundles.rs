@@ -1,36 +1,28 @@
 //! Where bundles are looked for.
 
 use super::exit::Failure;
-use semrx::bundle::{Bundle, Generative, MANIFEST};
+use semrx::bundle::{Bundle, MANIFEST, PlanFile};
 use std::env;
 use std::path::{Path, PathBuf};
 
 /// Where the Debian package puts them.
 const INSTALLED: &str = "/usr/share/semrx/models";
 
-/// Opens the bundle `name`: a folder, or a name that is looked for here, in `$SEMRX_BUNDLES`, beside the program, under `models` here, and in
-/// [`INSTALLED`].
+/// Opens the bundle `name`: a folder, a plan file, or a name that is looked for here, in `$SEMRX_BUNDLES`, beside the program, under `models` here, and
+/// in [`INSTALLED`].
 pub fn open(name: &Path) -> Result<Bundle, Failure> {
-    let dir = first(name, |dir| dir.join(MANIFEST).is_file()).map_err(|looked| {
+    let is_there = |path: &Path| path.join(MANIFEST).is_file() || PlanFile::is_one(path);
+    let dir = first(name, is_there).map_err(|looked| {
         Failure::refused(format!(
-            "no bundle {:?}: no {MANIFEST} in {looked}; give its folder with --bundle, or set SEMRX_BUNDLES to the folder that holds it",
+            "no bundle {:?}: no plan file, and no {MANIFEST} in {looked}; give its folder with --bundle, or set SEMRX_BUNDLES to the folder that holds it",
             name.display()
         ))
     })?;
     Ok(Bundle::open(&dir)?)
 }
 
-/// Opens a model to sample: a bundle, or a plain folder with a model and its scheduler; looked for as bundles are.
-pub fn generative(name: &Path) -> Result<Generative, Failure> {
-    let dir = first(name, |dir| dir.join(MANIFEST).is_file() || Generative::is_plain(dir)).map_err(|looked| {
-        let name = name.display();
-        Failure::refused(format!("no model to sample in \"{name}\": neither {MANIFEST} nor model.onnx in {looked}"))
-    })?;
-    Ok(Generative::open(&dir)?)
-}
-
 /// The first place where `is_there`, or all that were looked at.
-fn first(name: &Path, is_there: impl Fn(&Path) -> bool) -> Result<PathBuf, String> {
+pub fn first(name: &Path, is_there: impl Fn(&Path) -> bool) -> Result<PathBuf, String> {
     let candidates = candidates(name);
     let looked = || candidates.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(", ");
     candidates.iter().find(|dir| is_there(dir)).cloned().ok_or_else(looked)

@@ -2,7 +2,8 @@
 
 use super::Done;
 use super::exit::Failure;
-use super::output::{print, progress};
+use super::output::print;
+use super::progress::progress;
 use semrx::bundle::Bundle;
 use semrx::engine::Engine;
 use semrx::evaluation::{Calibrated, Case, calibrate, calibration_samples, receive, search_turns};

@@ -2,7 +2,8 @@
 
 use super::Done;
 use super::exit::Failure;
-use super::output::{print, progress};
+use super::output::print;
+use super::progress::progress;
 use semrx::bundle::Bundle;
 use semrx::engine::Engine;
 use semrx::evaluation::{Case, FusionFinding, calibrate_fusion, fusion_odds};

@@ -2,7 +2,8 @@
 
 use super::Done;
 use super::exit::Failure;
-use super::output::{print, progress};
+use super::output::print;
+use super::progress::progress;
 use semrx::bundle::{Bundle, GateChannel, sha256};
 use semrx::engine::Engine;
 use semrx::evaluation::{BINS, Case, GateFinding, calibrate_gate, gate_splits, gate_trials};

@@ -3,7 +3,8 @@
 use super::engine::EngineName;
 use super::eval_report::{About, Evidence};
 use super::exit::Failure;
-use super::output::{print, progress};
+use super::output::print;
+use super::progress::progress;
 use super::run::SamplerName;
 use super::{Done, bundles, calibrate, calibrate_fusion, calibrate_gate, eval_report};
 use clap::Args;

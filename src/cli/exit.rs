@@ -4,12 +4,9 @@ use super::output::tell;
 use semrx::board::ProfileError;
 use semrx::board::pins::PinsError;
 use semrx::bundle::BundleError;
-use semrx::engine::{EngineError, NpzError};
-use semrx::evaluation::EvaluationError;
-use semrx::generate::GenerateError;
+use semrx::engine::EngineError;
 use semrx::link::{AddressError, LinkError};
 use semrx::maps::MapError;
-use semrx::sampler::SchedulerError;
 use std::fmt::Display;
 use std::process::ExitCode;
 
@@ -73,12 +70,6 @@ impl From<MapError> for Failure {
     }
 }
 
-impl From<NpzError> for Failure {
-    fn from(error: NpzError) -> Self {
-        Failure::refused(error)
-    }
-}
-
 impl From<ProfileError> for Failure {
     fn from(error: ProfileError) -> Self {
         Failure::refused(error)
@@ -110,30 +101,6 @@ impl From<LinkError> for Failure {
                 Failure::refused(error)
             }
             _ => Failure::failed(error),
-        }
-    }
-}
-
-impl From<EvaluationError> for Failure {
-    fn from(error: EvaluationError) -> Self {
-        match error {
-            EvaluationError::Bundle(error) => Failure::from(error),
-            EvaluationError::Engine(error) => Failure::from(error),
-            EvaluationError::Send { .. } | EvaluationError::NotFinite { .. } => Failure::refused(error),
-        }
-    }
-}
-
-impl From<GenerateError> for Failure {
-    fn from(error: GenerateError) -> Self {
-        match error {
-            GenerateError::Bundle(error) => Failure::from(error),
-            GenerateError::Engine(error) => Failure::from(error),
-            GenerateError::Scheduler { error: SchedulerError::NotFinite { .. }, .. } => Failure::failed(error),
-            GenerateError::Request { .. } | GenerateError::Scheduler { error: SchedulerError::Request { .. }, .. } => {
-                Failure::usage(error)
-            }
-            _ => Failure::refused(error),
         }
     }
 }

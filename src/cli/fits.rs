@@ -6,7 +6,7 @@ use super::measured::{self, Key};
 use super::memory;
 use semrx::board::{Found, Profile};
 use semrx::budget::{Instructions, Resident};
-use semrx::bundle::Bundle;
+use semrx::bundle::{Bundle, BundleFile};
 use semrx::receiver::{Config, Mode, Pace, Receiver};
 use std::path::Path;
 
@@ -23,7 +23,7 @@ pub fn board(name: &str) -> Result<Profile, Failure> {
 
 /// What a receiver with its program takes at worst on a board.
 pub fn resident(receiver: &Receiver, bundle: &Bundle, board: &Profile) -> Resident {
-    let largest = bundle.files().iter().filter_map(|file| Some(std::fs::metadata(&file.path).ok()?.len())).max();
+    let largest = bundle.files().iter().filter_map(BundleFile::bytes).max();
     let (there, here) = (receiver.held(board.instructions), receiver.held_here());
     Resident::new(there, here, receiver.memory_bytes(), largest.unwrap_or(0), memory::program_bytes())
 }

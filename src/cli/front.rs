@@ -45,7 +45,7 @@ pub fn run(options: &Options) -> Done {
     let signals = Signals::hear(false)?;
     let live = options.from.is_live();
     let idle = options.idle_ms.map(Duration::from_millis);
-    let mut source = options.from.source(&SourceOptions { idle, interrupt: signals.interrupt() })?;
+    let mut source = options.from.source(&SourceOptions { idle, interrupt: signals.ends.clone() })?;
     let recorder = options.record.as_deref().map(|path| RecordFile::create(path, [&options.from])).transpose()?;
     let mut told = Told::new(recorder, options.json);
     let mut memory = Box::new(Memory::<{ front::GRID_CELLS }, { front::PACKET_BYTES }>::new());

@@ -1,13 +1,12 @@
 //! `semrx inspect`: what is in a file, in words.
 
+use super::described::{bundle_words, model_words, words};
 use super::exit::Failure;
 use super::output::print;
-use super::{Done, bundles};
+use super::{Done, bundles, generative};
 use clap::Args;
-use semrx::bundle::Generative;
-use semrx::engine::kernel::Isa;
-use semrx::engine::plan::{Machine, Port};
-use semrx::engine::{Fallback, Planned};
+use semrx::bundle::{Generative, PlanFile};
+use semrx::engine::Source as Model;
 use semrx::files;
 use semrx::link::srx::{self, SrxReader};
 use semrx::link::{Interrupt, Packet as LinkPacket, Source};
@@ -19,7 +18,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-/// Say what is in a capture (.srx), a single packet, an ONNX model, a bundle, or a folder with a model to sample.
+/// Say what is in a capture (.srx), a single packet, an ONNX model, a bundle, a plan file, or a folder with a model to sample.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -28,7 +27,7 @@ Examples:
   semrx inspect model.onnx --plan
   semrx inspect model.onnx --json")]
 pub struct Options {
-    /// Capture, packet, ONNX file, or bundle (a folder, or a name)
+    /// Capture, packet, ONNX file, plan file, or bundle (a folder, or a name)
     what: PathBuf,
     /// Of a model, list every step of its plan
     #[arg(long)]
@@ -39,7 +38,9 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> Done {
-    let described = if options.what.is_file() {
+    let described = if PlanFile::is_one(&options.what) {
+        bundle(&options.what, options.plan)?
+    } else if options.what.is_file() {
         let mut magic = [0; 4];
         let mut file = File::open(&options.what).map_err(|error| cannot(&options.what, &error))?;
         let read = file.read(&mut magic).map_err(|error| cannot(&options.what, &error))?;
@@ -72,7 +73,7 @@ fn cannot(file: &Path, error: &std::io::Error) -> Failure {
 /// A model to sample, with its scheduler.
 fn generative_words(generative: &Generative, whole: bool) -> Result<Value, Failure> {
     let (contract, scheduler) = (&generative.contract, generative.scheduler(None)?);
-    let shallow = generative.shallow.as_ref().map(|file| model_words(file, whole)).transpose()?;
+    let shallow = generative.shallow.as_ref().map(|file| model_words(&Model::Onnx(file.clone()), whole)).transpose()?;
     Ok(json!({
         "to sample": generative.model.display().to_string(),
         "scheduler": scheduler.class(),
@@ -82,56 +83,13 @@ fn generative_words(generative: &Generative, whole: bool) -> Result<Value, Failu
             "mask": contract.mask.as_deref(), "guidance": contract.guidance.as_deref(),
             "output": contract.output.as_str(), "deep": contract.deep.as_deref(),
         },
-        "model": model_words(&generative.model, whole)?,
+        "model": model_words(&Model::Onnx(generative.model.clone()), whole)?,
         "shallow": shallow,
     }))
 }
 
-/// Nested JSON as indented lines.
-fn words(value: &Value, depth: usize) -> String {
-    let indent = "  ".repeat(depth);
-    let entries: Vec<(String, &Value)> = match value {
-        Value::Object(object) => object.iter().map(|(key, value)| (key.replace('_', " ") + ":", value)).collect(),
-        Value::Array(items) => items.iter().map(|item| ("-".to_owned(), item)).collect(),
-        _ => return String::new(),
-    };
-    let entries = entries.into_iter().map(|(key, value)| match value {
-        Value::Null => String::new(),
-        Value::Object(_) | Value::Array(_) => format!("{indent}{key}\n{}", words(value, depth + 1)),
-        Value::String(text) => format!("{indent}{key} {text}\n"),
-        other => format!("{indent}{key} {other}\n"),
-    });
-    entries.collect()
-}
-
-/// What a model is on its plan; every step of it if `whole`.
-fn model_words(path: &Path, whole: bool) -> Result<Value, Failure> {
-    let model = Planned::load(path, &Machine::one_thread(Isa::best()))?;
-    let (plan, macs) = (model.plan(), model.macs());
-    let ports = |ports: &[Port]| ports.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let mut kinds = std::collections::BTreeMap::<&str, u64>::new();
-    plan.steps().iter().for_each(|step| *kinds.entry(step.name()).or_default() += 1);
-    let mut words = json!({
-        "inputs": ports(plan.inputs()),
-        "outputs": ports(plan.outputs()),
-        "macs": {"float": macs.float, "int8": macs.int8, "complete": !macs.incomplete},
-        "weights_bytes": plan.weights_bytes(),
-        "arena_bytes": plan.arena_bytes(),
-        "instruction_set": plan.machine().isa.name(),
-        "steps": kinds,
-    });
-    let fallback = |fallback: &Fallback| format!("{} {:?}: {}", fallback.op, fallback.node, fallback.reason);
-    if !model.fallbacks().is_empty() {
-        words["through_tract"] = model.fallbacks().iter().map(fallback).collect();
-    }
-    if whole {
-        words["plan"] = plan.describe().collect();
-    }
-    Ok(words)
-}
-
 fn model(path: &Path, whole: bool) -> Result<Value, Failure> {
-    Ok(json!({"model": path.display().to_string(), "contents": model_words(path, whole)?}))
+    Ok(json!({"model": path.display().to_string(), "contents": model_words(&Model::Onnx(path.to_owned()), whole)?}))
 }
 
 fn bundle(path: &Path, whole: bool) -> Result<Value, Failure> {
@@ -139,52 +97,10 @@ fn bundle(path: &Path, whole: bool) -> Result<Value, Failure> {
         Ok(bundle) => bundle,
         // One for `semrx sample` alone has no label set and no gate.
         Err(refused) => {
-            return bundles::generative(path).map_or(Err(refused), |generative| generative_words(&generative, whole));
+            return generative::open(path).map_or(Err(refused), |generative| generative_words(&generative, whole));
         }
     };
-    let mut roles = serde_json::Map::new();
-    for listed in bundle.files() {
-        let file = &listed.path;
-        let bytes = std::fs::metadata(file).map_err(|error| cannot(file, &error))?.len();
-        let mut words = json!({"file": file.display().to_string(), "bytes": bytes});
-        if file.extension().is_some_and(|extension| extension == "onnx") {
-            words["model"] = model_words(file, whole)?;
-        }
-        if listed.vector > 0 {
-            words["vector"] = listed.vector.into();
-        }
-        if !listed.tasks.is_empty() {
-            words["tasks"] = listed.tasks.join(", ").into();
-        }
-        let role = match listed.name.as_str() {
-            "" => listed.role.clone(),
-            name => format!("{} {name:?}", listed.role),
-        };
-        roles.insert(role, words);
-    }
-    let labels = bundle.labels();
-    let classes: Vec<_> = labels.classes.iter().map(|class| class.name).collect();
-    let karras = bundle.scheduler().karras();
-    let calibrated = bundle.calibrated_gate.as_ref().map(|gate| {
-        json!({"alpha_permille": gate.alpha_permille, "delta_permille": gate.delta_permille, "data": gate.data, "bins": gate.bins.len()})
-    });
-    Ok(json!({
-        "bundle": bundle.name(),
-        "folder": bundle.dir().display().to_string(),
-        "hashes": "every file has the sha256 of the manifest",
-        "label_set": labels.name,
-        "classes": classes,
-        "grid": bundle.grid().to_string(),
-        "sampler": {"steps": bundle.steps, "sigma_min": karras.sigma_min, "sigma_max": karras.sigma_max, "rho": karras.rho},
-        "gate": {
-            "calibrated": calibrated,
-            "unknown_permille": bundle.gate.unknown_permille,
-            "snr_cdb": bundle.gate.snr_cdb,
-            "confidence_permille": bundle.gate.confidence_permille,
-        },
-        "fusion": {"unknown_permille": bundle.fusion.unknown_permille, "noise_permille": bundle.fusion.noise_permille},
-        "roles": roles,
-    }))
+    bundle_words(&bundle, whole)
 }
 
 /// A file that holds one packet, as it was on the air.

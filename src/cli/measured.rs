@@ -1,34 +1,32 @@
 //! What `semrx budget --measure` found on this machine, kept for `semrx run`.
 
-use super::exit::Failure;
-use semrx::bundle::{Bundle, MANIFEST};
+use semrx::bundle::{Bundle, MANIFEST, sha256};
 use semrx::files;
 use semrx::receiver::{Mode, Pace};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::env;
 use std::path::PathBuf;
 
 /// How long the models of a mode take here.
 #[derive(Debug, Serialize, Deserialize)]
-struct File<'a> {
-    schema: u16,
-    /// sha256 of the bundle's manifest, which has those of its files.
-    bundle: &'a str,
-    threads: u16,
-    instructions: &'a str,
+pub(super) struct File<'a> {
+    pub(super) schema: u16,
+    /// sha256 of the bundle's manifest, which has those of its files, or of the plan file.
+    pub(super) bundle: &'a str,
+    pub(super) threads: u16,
+    pub(super) instructions: &'a str,
     /// The slowest of all runs.
-    head_us: u64,
-    step_us: u64,
+    pub(super) head_us: u64,
+    pub(super) step_us: u64,
 }
 
 /// What has to be the same for a measurement to hold.
 #[derive(Debug)]
 pub struct Key {
-    path: PathBuf,
-    bundle: String,
-    threads: u16,
-    instructions: &'static str,
+    pub(super) path: PathBuf,
+    pub(super) bundle: String,
+    pub(super) threads: u16,
+    pub(super) instructions: &'static str,
 }
 
 impl Key {
@@ -38,8 +36,10 @@ impl Key {
         let cache = set("CACHE_DIRECTORY")
             .or_else(|| Some(set("XDG_CACHE_HOME")?.join("semrx")))
             .or_else(|| Some(set("HOME")?.join(".cache/semrx")))?;
-        let manifest = files::read(&bundle.dir().join(MANIFEST), files::MAX_JSON).ok()?;
-        let hash: String = Sha256::digest(&manifest).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = match bundle.plan_file() {
+            Some(plan) => plan.sha256().to_owned(),
+            None => sha256(&files::read(&bundle.path().join(MANIFEST), files::MAX_JSON).ok()?),
+        };
         let path = cache.join(format!("pace-{}-{}.json", &hash[..16], name(mode)));
         Some(Key { path, bundle: hash, threads: threads as u16, instructions })
     }
@@ -53,18 +53,6 @@ impl Key {
             && file.threads == self.threads
             && file.instructions == self.instructions;
         holds.then_some(Pace { head_us: file.head_us, step_us: file.step_us })
-    }
-
-    /// Keeps it, and says where.
-    pub fn write(&self, pace: Pace) -> Result<PathBuf, Failure> {
-        let Pace { head_us, step_us } = pace;
-        let Key { path, bundle, threads, instructions } = self;
-        let file = File { schema: 1, bundle, threads: *threads, instructions, head_us, step_us };
-        let fail = |error: &dyn std::fmt::Display| Failure::failed(format!("{}: {error}", path.display()));
-        let text = serde_json_core::to_string::<_, 512>(&file).map_err(|error| fail(&error))?;
-        path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(|error| fail(&error))?;
-        std::fs::write(path, format!("{text}\n")).map_err(|error| fail(&error))?;
-        Ok(path.clone())
     }
 }
 

@@ -8,26 +8,34 @@ mod calibrate_fusion;
 mod calibrate_gate;
 mod config;
 mod demo;
+mod described;
 mod engine;
 mod eval;
 mod eval_report;
 mod exit;
 mod fits;
 mod front;
+mod generative;
+mod grown;
 mod infer;
 mod inspect;
+mod keep;
 mod lines;
 mod measured;
 mod memory;
 mod notify;
 mod output;
 mod pace;
+mod plan;
+mod progress;
 mod records;
+mod refusals;
 mod run;
 mod sample;
 mod send;
 mod setup;
 mod signals;
+mod start;
 mod street;
 mod told;
 
@@ -65,6 +73,7 @@ enum Verb {
     Run(run::Options),
     Front(front::Options),
     Eval(eval::Options),
+    Plan(plan::Options),
     Inspect(inspect::Options),
     Infer(infer::Options),
     Sample(sample::Options),
@@ -75,9 +84,7 @@ enum Verb {
 
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn,tract=error"))
-        .format_timestamp(None)
-        .init();
+    start::log();
     if !matches!(arguments.verb, Verb::Run(_) | Verb::Front(_)) {
         // These settle their records first; the others have nothing to settle.
         for signal in [SIGINT, SIGTERM] {
@@ -86,23 +93,20 @@ pub fn main() -> ExitCode {
             }
         }
     }
-    let done = match arguments.verb {
+    start::end(match arguments.verb {
         Verb::Demo(options) => demo::run(&options),
         Verb::Send(options) => send::run(&options),
         Verb::Run(options) => run::run(&options),
         Verb::Front(options) => front::run(&options),
         Verb::Eval(options) => eval::run(&options),
+        Verb::Plan(options) => plan::run(&options),
         Verb::Inspect(options) => inspect::run(&options),
         Verb::Infer(options) => infer::run(&options),
         Verb::Sample(options) => sample::run(&options),
         Verb::Bench(options) => bench::run(&options),
         Verb::Budget(options) => budget::run(&options),
         Verb::Street(options) => street::run(&options),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
-    }
+    })
 }
 
 type Done = Result<(), Failure>;

@@ -2,7 +2,6 @@
 
 use super::Done;
 use super::exit::Failure;
-use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, ErrorKind, Write};
 
 /// Writes to standard output until its reader closes it, as `head` does; the work goes on without.
@@ -34,12 +33,4 @@ pub fn print(text: &str) -> Done {
 /// A line on standard error, which nothing hangs on.
 pub fn tell(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
-}
-
-/// A bar on standard error over `count` of `what`, with the time that is left.
-pub fn progress(count: usize, what: &str) -> ProgressBar {
-    let progress = ProgressBar::new(count as u64);
-    let style = ProgressStyle::with_template(&format!("{{wide_bar}} {{pos}}/{{len}} {what}, {{eta}} left"));
-    progress.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    progress
 }

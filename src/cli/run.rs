@@ -331,7 +331,7 @@ fn conclude(summary: &Summary, service: &Service, reloads: Reloads, json: bool) 
         serde_json::json!({"summary": {
             "modes": modes, "failed": failed, "preempted": summary.preempted(), "lacked_key": counted.lacked_key, "drops": drops,
             "reloads": reloads.done, "failed_reloads": reloads.failed, "end_marker": ended,
-            "peak_bytes": memory::Held::now().map(|held| held.peak()),
+            "peak_bytes": memory::peak_bytes(),
         }})
         .to_string()
             + "\n"

@@ -1,8 +1,9 @@
 //! `semrx sample`: a sample of a model that was exported elsewhere.
 
 use super::exit::Failure;
-use super::output::{print, progress};
-use super::{Done, bundles};
+use super::output::print;
+use super::progress::progress;
+use super::{Done, generative};
 use clap::Args;
 use indicatif::ProgressBar;
 use semrx::engine::Arrays;
@@ -112,7 +113,7 @@ pub fn run(options: &Options) -> Done {
     if options.picture.is_some() && options.picture == options.out {
         return Err(Failure::usage("--out and --picture are the same file"));
     }
-    let generative = bundles::generative(&options.model)?;
+    let generative = generative::open(&options.model)?;
     let scheduler = generative.scheduler(options.scheduler.as_deref())?;
     let start = options.start.unwrap_or_default();
     let request = Request { start, eta: options.eta, ..Request::steps(options.steps as usize) };

@@ -2,8 +2,9 @@
 
 use super::engine::EngineOptions;
 use super::exit::Failure;
-use super::output::{progress, tell};
+use super::output::tell;
 use super::pace::{Pace, Slowed};
+use super::progress::progress;
 use super::{Done, bundles};
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(Default)]
 pub struct Signals {
-    /// One of the two that end.
-    ends: Arc<AtomicBool>,
+    /// Set by one of the two that end.
+    pub(super) ends: Interrupt,
     terminated: Arc<AtomicBool>,
     hung_up: Arc<AtomicBool>,
 }
@@ -40,11 +40,6 @@ impl Signals {
     /// Somebody wants it to end.
     pub fn ends(&self) -> bool {
         self.ends.load(Ordering::Relaxed)
-    }
-
-    /// To end a source with.
-    pub fn interrupt(&self) -> Interrupt {
-        self.ends.clone()
     }
 
     /// It was SIGTERM, the service manager's.

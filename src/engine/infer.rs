@@ -1,7 +1,7 @@
 //! One run of any ONNX model on arrays from an `.npz`, for comparing with other runtimes.
 
 use super::model::{guarded, innermost, read};
-use super::onnx::decode;
+use super::onnx::{decode, own, own_type};
 use super::plan::{Machine, Port};
 use super::{Bound, EngineError, Fact, Planned};
 use npyz::npz::{NpzArchive, NpzWriter};
@@ -287,9 +287,10 @@ pub fn infer_planned(path: &Path, arrays: &Arrays, machine: &Machine) -> Result<
     let (mut bound, mut constants) = (Bound::default(), HashMap::new());
     for (index, name) in graph.input.iter().map(|input| &input.name).filter(|name| !is_constant(name)).enumerate() {
         let tensor = arrays.wanted(name).map_err(interface)?;
-        bound.facts.insert(name.clone(), Fact { datum_type: tensor.datum_type(), shape: tensor.shape().to_vec() });
+        let datum_type = own_type(tensor.datum_type()).map_err(interface)?;
+        bound.facts.insert(name.clone(), Fact { datum_type, shape: tensor.shape().to_vec() });
         if index > 0 {
-            constants.insert(name.clone(), Arc::new(tensor.clone()));
+            constants.insert(name.clone(), Arc::new(own(tensor).map_err(interface)?));
         }
     }
     let mut planned = Planned::from_bytes(path, &bytes, machine, &bound)

@@ -1,6 +1,6 @@
 //! An ONNX model, loaded and counted.
 
-use super::EngineError;
+use super::{EngineError, Macs};
 use crate::files;
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -24,21 +24,6 @@ impl std::fmt::Display for Port {
             Some(shape) => write!(f, "{} {}{shape:?}", self.name, self.datum_type),
             None => write!(f, "{} {}[shape depends on the input]", self.name, self.datum_type),
         }
-    }
-}
-
-/// Multiply-accumulates of one run, as the loaded graph needs them: convolutions and matrix products.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Macs {
-    pub float: u64,
-    pub int8: u64,
-    /// Some node's count depends on shapes that are only known when it runs: the sums are too low.
-    pub incomplete: bool,
-}
-
-impl Macs {
-    pub fn total(self) -> u64 {
-        self.float + self.int8
     }
 }
 

@@ -1,14 +1,12 @@
 //! A model on its plan.
 
-use super::lower::{Fallback, Lowered, lower};
-use super::onnx::{Bound, File, Graph, decode};
+use super::EngineError;
+use super::graph::Graph;
+use super::lower::{Elsewhere, Fallback, Lowered, Macs, lower};
 use super::plan::{Machine, Plan, Stays};
-use super::{EngineError, Macs};
-use crate::files;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-/// An ONNX model, quantized or not, as steps over one arena. What has no step of its own runs through tract inside.
+/// A model, quantized or not, as steps over one arena. What has no step of its own runs through tract inside.
 #[derive(Debug)]
 pub struct Planned {
     path: PathBuf,
@@ -18,49 +16,39 @@ pub struct Planned {
 }
 
 impl Planned {
-    /// Plans the ONNX file at `path` for `machine`. An open first dimension of an input is 1.
+    /// Plans a graph; `path` names it in errors. What has no step of its own runs `elsewhere`.
     ///
     /// # Errors
-    /// [`EngineError::Read`], and [`EngineError::Load`] with the node that can't be planned.
-    pub fn load(path: &Path, machine: &Machine) -> Result<Self, EngineError> {
-        Self::load_staying(path, machine, Stays::default(), &[])
+    /// [`EngineError::Load`] with the node that can't be planned.
+    pub(super) fn new(
+        path: &Path,
+        graph: Graph,
+        elsewhere: Option<&dyn Elsewhere>,
+        machine: &Machine,
+        stays: Stays<'_>,
+    ) -> Result<Self, EngineError> {
+        let load = |reason| EngineError::Load { model: path.to_owned(), reason };
+        let Lowered { draft, fallbacks, macs } = lower(graph, machine.isa, elsewhere).map_err(load)?;
+        let plan = Plan::new(draft, machine.clone(), stays).map_err(load)?;
+        Ok(Planned { path: path.to_owned(), plan, fallbacks, macs })
     }
 
-    /// [`Planned::load`], where some inputs stay: what hangs on lasting ones alone is computed by [`run`](Planned::run), and not by
-    /// [`run_again`](Planned::run_again); what hangs on the timestep alone once for each that is [folded](Plan::fold_timestep). Of its outputs, those that
-    /// `outputs` names are computed, and no others; all, if it names none, or one that the model doesn't have.
+    /// Plans a network as a [plan file](crate::bundle::PlanFile) holds it; `path` names it in errors. Of its outputs, those that `outputs` names are
+    /// computed: see [`Source::plan`](super::Source::plan).
     ///
     /// # Errors
-    /// As `load`.
-    pub fn load_staying(
+    /// [`EngineError::Load`].
+    pub fn from_compiled(
         path: &Path,
+        network: &[u8],
         machine: &Machine,
         stays: Stays<'_>,
         outputs: &[&str],
     ) -> Result<Self, EngineError> {
         let load = |reason| EngineError::Load { model: path.to_owned(), reason };
-        let unread = |error| EngineError::Read { model: path.to_owned(), error };
-        let file = files::open(path, files::MAX_MODEL).map_err(unread)?;
-        let size = file.metadata().map_err(unread)?.len();
-        let file = decode(BufReader::new(file), size).map_err(load)?;
-        let outputs = outputs.iter().map(|name| name.to_string()).collect();
-        Self::new(path, file, machine, &Bound { outputs, ..Bound::default() }, stays)
-    }
-
-    /// Plans an ONNX model in memory, with what is known of its inputs; `path` names it in errors.
-    ///
-    /// # Errors
-    /// [`EngineError::Load`].
-    pub fn from_bytes(path: &Path, bytes: &[u8], machine: &Machine, bound: &Bound) -> Result<Self, EngineError> {
-        let load = |reason| EngineError::Load { model: path.to_owned(), reason };
-        Self::new(path, decode(bytes, bytes.len() as u64).map_err(load)?, machine, bound, Stays::default())
-    }
-
-    fn new(path: &Path, file: File, machine: &Machine, bound: &Bound, stays: Stays<'_>) -> Result<Self, EngineError> {
-        let load = |reason| EngineError::Load { model: path.to_owned(), reason };
-        let Lowered { draft, fallbacks, macs } =
-            Graph::new(file, bound).and_then(|graph| lower(graph, machine.isa)).map_err(load)?;
-        Ok(Planned { path: path.to_owned(), plan: Plan::new(draft, machine.clone(), stays), fallbacks, macs })
+        let mut graph = Graph::from_bytes(network).map_err(load)?;
+        graph.keep(&outputs.iter().map(|name| name.to_string()).collect::<Vec<_>>());
+        Self::new(path, graph, None, machine, stays)
     }
 
     pub fn path(&self) -> &Path {

@@ -1,10 +1,8 @@
 //! A model with a fixed interface: named float inputs and outputs of known sizes, checked when it is opened.
 
-use super::model::innermost;
-use super::plan::{Machine, Stays};
-use super::{EngineError, Macs, Model, Planned};
-use std::path::Path;
-use tract_onnx::prelude::*;
+use super::front::Reference;
+use super::plan::{Machine, Port, Stays};
+use super::{EngineError, Macs, Planned, Source};
 
 /// What runs a model.
 #[derive(Debug, Clone)]
@@ -30,103 +28,112 @@ pub struct Interface<'a> {
 
 /// Runs one model over and over, with the inputs and outputs in the order that was asked for.
 #[derive(Debug)]
-pub struct Session {
-    runner: Runner,
-    /// For each input of the model, its place in the caller's order.
-    order: Vec<usize>,
-    /// The places from here on are lasting.
-    lasting: usize,
-    outputs: Vec<usize>,
-}
+pub struct Session(Runner);
 
 #[derive(Debug)]
 enum Runner {
-    Plan(Planned),
-    Tract { model: Model, state: TypedSimpleState, shapes: Vec<Vec<usize>> },
+    Plan(Box<Bound>),
+    Reference(Box<Reference>),
+}
+
+/// A plan with the places of an interface's inputs and outputs.
+#[derive(Debug)]
+struct Bound {
+    planned: Planned,
+    order: Order,
+    /// The places from here on are lasting.
+    lasting: usize,
+}
+
+/// How a model's inputs and outputs stand to those of an interface.
+#[derive(Debug)]
+pub(super) struct Order {
+    /// For each input of the model, its place in the interface.
+    pub inputs: Vec<usize>,
+    /// For each output of the interface, its place in the model.
+    pub outputs: Vec<usize>,
 }
 
 /// What an engine says of an input or an output.
-struct Has {
-    name: String,
-    is_float: bool,
-    shape: Option<Vec<usize>>,
-    words: String,
+pub(super) struct Has {
+    pub name: String,
+    pub is_float: bool,
+    pub shape: Option<Vec<usize>>,
+    pub words: String,
 }
 
-impl Session {
-    /// Loads the ONNX file at `path`, and binds it to an interface.
-    ///
+impl Order {
     /// # Errors
-    /// [`EngineError::Read`], [`EngineError::Load`], and [`EngineError::Interface`] that names what the model lacks or has otherwise.
-    pub fn load(path: &Path, engine: &Engine, interface: &Interface<'_>) -> Result<Self, EngineError> {
-        let &Interface { inputs, lasting, timestep, outputs } = interface;
-        let fail = |reason: String| EngineError::Interface { model: path.to_owned(), reason };
-        let wanted: Vec<&str> = outputs.iter().map(|(name, _)| *name).collect();
-        let (runner, has_inputs, has_outputs) = match engine {
-            Engine::Plan(machine) => {
-                let names: Vec<&str> = inputs.iter().skip(lasting).map(|(name, _)| *name).collect();
-                let stays = Stays { lasting: &names, timestep: timestep.map(|(name, _)| name) };
-                let planned = Planned::load_staying(path, machine, stays, &wanted)?;
-                let has = |ports: &[super::plan::Port]| ports.iter().map(Has::planned).collect::<Vec<_>>();
-                let (inputs, outputs) = (has(planned.plan().inputs()), has(planned.plan().outputs()));
-                (Runner::Plan(planned), inputs, outputs)
-            }
-            Engine::Tract => {
-                let model = Model::load_asked(path, &wanted)?;
-                let has = |ports: &[super::Port]| ports.iter().map(Has::loaded).collect::<Vec<_>>();
-                let (inputs, outputs) = (has(model.inputs()), has(model.outputs()));
-                let shapes = inputs.iter().map(|input| input.shape.clone().unwrap_or_default()).collect();
-                let state = model.plan.spawn().map_err(|error| fail(innermost(&error)))?;
-                (Runner::Tract { model, state, shapes }, inputs, outputs)
-            }
-        };
+    /// What the model lacks or has otherwise.
+    pub fn find(interface: &Interface<'_>, has_inputs: &[Has], has_outputs: &[Has]) -> Result<Self, String> {
         let find = |ports: &[Has], kind: &str, name: &str, shape: &[usize]| {
             let index = ports.iter().position(|port| port.name == name).ok_or_else(|| {
                 let has: Vec<_> = ports.iter().map(|port| port.name.as_str()).collect();
-                fail(format!("has no {kind} {name:?}, it has {}", has.join(", ")))
+                format!("has no {kind} {name:?}, it has {}", has.join(", "))
             })?;
             match ports[index].is_float && ports[index].shape.as_deref() == Some(shape) {
                 true => Ok(index),
-                false => Err(fail(format!("{kind} {} should be float32{shape:?}", ports[index].words))),
+                false => Err(format!("{kind} {} should be float32{shape:?}", ports[index].words)),
             }
         };
-        let mut order = vec![usize::MAX; has_inputs.len()];
-        for (place, (name, shape)) in inputs.iter().enumerate() {
-            order[find(&has_inputs, "input", name, shape)?] = place;
+        let mut inputs = vec![usize::MAX; has_inputs.len()];
+        for (place, (name, shape)) in interface.inputs.iter().enumerate() {
+            inputs[find(has_inputs, "input", name, shape)?] = place;
         }
-        if let Some(spare) = order.iter().position(|&place| place == usize::MAX) {
-            return Err(fail(format!("wants an input {} that this role doesn't give", has_inputs[spare].words)));
+        if let Some(spare) = inputs.iter().position(|&place| place == usize::MAX) {
+            return Err(format!("wants an input {} that this role doesn't give", has_inputs[spare].words));
         }
-        let bound = outputs.iter().map(|(name, shape)| find(&has_outputs, "output", name, shape));
-        let outputs = bound.collect::<Result<Vec<_>, _>>()?;
-        let mut session = Session { runner, order, lasting, outputs };
-        if let (Runner::Plan(planned), Some((_, values))) = (&mut session.runner, timestep) {
-            values.iter().try_for_each(|&value| planned.fold_timestep(&[value]))?;
+        let bound = interface.outputs.iter().map(|(name, shape)| find(has_outputs, "output", name, shape));
+        Ok(Order { inputs, outputs: bound.collect::<Result<Vec<_>, String>>()? })
+    }
+}
+
+impl Session {
+    /// Loads the model at `source`, and binds it to an interface.
+    ///
+    /// # Errors
+    /// [`EngineError::Read`], [`EngineError::Load`], and [`EngineError::Interface`] that names what the model lacks or has otherwise.
+    pub fn load(source: &Source, engine: &Engine, interface: &Interface<'_>) -> Result<Self, EngineError> {
+        match engine {
+            Engine::Plan(machine) => {
+                Bound::load(source, machine, interface).map(|bound| Session(Runner::Plan(Box::new(bound))))
+            }
+            Engine::Tract => match source {
+                Source::Onnx(path) => {
+                    Reference::load(path, interface).map(|reference| Session(Runner::Reference(Box::new(reference))))
+                }
+                Source::Compiled { name, .. } => {
+                    let reason = "is compiled ahead, and runs on plans alone: leave --engine tract away".into();
+                    Err(EngineError::Interface { model: name.clone(), reason })
+                }
+            },
         }
-        Ok(session)
     }
 
     /// Its plan; `None` where tract runs it.
     pub fn planned(&self) -> Option<&Planned> {
-        match &self.runner {
-            Runner::Plan(planned) => Some(planned),
-            Runner::Tract { .. } => None,
+        match &self.0 {
+            Runner::Plan(bound) => Some(&bound.planned),
+            Runner::Reference(_) => None,
         }
     }
 
     /// Multiply-accumulates of one run.
     pub fn macs(&self) -> Macs {
-        match &self.runner {
-            Runner::Plan(planned) => planned.macs(),
-            Runner::Tract { model, .. } => model.macs(),
+        match &self.0 {
+            Runner::Plan(bound) => bound.planned.macs(),
+            Runner::Reference(reference) => reference.macs(),
         }
     }
 
     /// Bytes of the weights in memory, and of the plan's arena. What tract allocates while it runs is not counted.
     pub fn memory_bytes(&self) -> u64 {
-        match &self.runner {
-            Runner::Plan(planned) => (planned.plan().weights_bytes() + planned.plan().arena_bytes()) as u64,
-            Runner::Tract { model, .. } => model.weights_bytes(),
+        match &self.0 {
+            Runner::Plan(bound) => {
+                let plan = bound.planned.plan();
+                (plan.weights_bytes() + plan.arena_bytes()) as u64
+            }
+            Runner::Reference(reference) => reference.memory_bytes(),
         }
     }
 
@@ -135,7 +142,10 @@ impl Session {
     /// # Errors
     /// [`EngineError::Run`].
     pub fn run(&mut self, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> Result<(), EngineError> {
-        self.run_with(inputs, true, outputs)
+        match &mut self.0 {
+            Runner::Plan(bound) => bound.run(inputs, true, outputs),
+            Runner::Reference(reference) => reference.run(inputs, outputs),
+        }
     }
 
     /// [`Session::run`] once more, with the same lasting inputs: a plan doesn't compute again what hangs on them alone.
@@ -143,53 +153,49 @@ impl Session {
     /// # Errors
     /// [`EngineError::Run`].
     pub fn run_again(&mut self, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> Result<(), EngineError> {
-        self.run_with(inputs, false, outputs)
-    }
-
-    fn run_with(&mut self, inputs: &[&[f32]], first: bool, outputs: &mut [&mut [f32]]) -> Result<(), EngineError> {
-        match &mut self.runner {
-            Runner::Plan(planned) => {
-                for (index, &place) in
-                    self.order.iter().enumerate().filter(|&(_, &place)| first || place < self.lasting)
-                {
-                    planned.plan_mut().input_mut(index).copy_from_slice(inputs[place]);
-                }
-                if first {
-                    planned.run()?;
-                } else {
-                    planned.run_again()?;
-                }
-                for (&index, out) in self.outputs.iter().zip(outputs) {
-                    out.copy_from_slice(planned.plan().output(index));
-                }
-                Ok(())
-            }
-            Runner::Tract { model, state, shapes } => {
-                let run = || -> TractResult<()> {
-                    let mut values = tvec!();
-                    for (place, shape) in self.order.iter().zip(shapes) {
-                        values.push(Tensor::from_shape(shape, inputs[*place])?.into());
-                    }
-                    let results = state.run(values)?;
-                    for (index, out) in self.outputs.iter().zip(outputs) {
-                        out.copy_from_slice(results[*index].try_as_plain_ram()?.as_slice::<f32>()?);
-                    }
-                    Ok(())
-                };
-                run().map_err(|error| EngineError::Run { model: model.path().to_owned(), reason: innermost(&error) })
-            }
+        match &mut self.0 {
+            Runner::Plan(bound) => bound.run(inputs, false, outputs),
+            Runner::Reference(reference) => reference.run(inputs, outputs),
         }
     }
 }
 
-impl Has {
-    fn planned(port: &super::plan::Port) -> Self {
-        let (is_float, words) = (port.is_float(), port.to_string());
-        Has { name: port.name.clone(), is_float, shape: Some(port.shape.clone()), words }
+impl Bound {
+    fn load(source: &Source, machine: &Machine, interface: &Interface<'_>) -> Result<Self, EngineError> {
+        let &Interface { inputs, lasting, timestep, outputs } = interface;
+        let wanted: Vec<&str> = outputs.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = inputs.iter().skip(lasting).map(|(name, _)| *name).collect();
+        let stays = Stays { lasting: &names, timestep: timestep.map(|(name, _)| name) };
+        let mut planned = source.plan(machine, stays, &wanted)?;
+        let has = |ports: &[Port]| ports.iter().map(Has::planned).collect::<Vec<_>>();
+        let order = Order::find(interface, &has(planned.plan().inputs()), &has(planned.plan().outputs()))
+            .map_err(|reason| EngineError::Interface { model: source.name().to_owned(), reason })?;
+        if let Some((_, values)) = timestep {
+            values.iter().try_for_each(|&value| planned.fold_timestep(&[value]))?;
+        }
+        Ok(Bound { planned, order, lasting })
     }
 
-    fn loaded(port: &super::Port) -> Self {
-        let is_float = port.datum_type == "float32";
-        Has { name: port.name.clone(), is_float, shape: port.shape.clone(), words: port.to_string() }
+    fn run(&mut self, inputs: &[&[f32]], first: bool, outputs: &mut [&mut [f32]]) -> Result<(), EngineError> {
+        let Bound { planned, order, lasting } = self;
+        for (index, &place) in order.inputs.iter().enumerate().filter(|&(_, &place)| first || place < *lasting) {
+            planned.plan_mut().input_mut(index).copy_from_slice(inputs[place]);
+        }
+        if first {
+            planned.run()?;
+        } else {
+            planned.run_again()?;
+        }
+        for (&index, out) in order.outputs.iter().zip(outputs) {
+            out.copy_from_slice(planned.plan().output(index));
+        }
+        Ok(())
+    }
+}
+
+impl Has {
+    fn planned(port: &Port) -> Self {
+        let (is_float, words) = (port.is_float(), port.to_string());
+        Has { name: port.name.clone(), is_float, shape: Some(port.shape.clone()), words }
     }
 }

@@ -33,7 +33,7 @@ impl Head {
             outputs.push(("task", &tasks));
         }
         let interface = Interface { inputs: &inputs, lasting: inputs.len(), timestep: None, outputs: &outputs };
-        let session = Session::load(&file.path, engine, &interface).map_err(BundleError::Engine)?;
+        let session = Session::load(&file.source()?, engine, &interface).map_err(BundleError::Engine)?;
         Ok(Head { session, vector: vec![0.0; file.vector], tasks: file.tasks.clone() })
     }
 

@@ -24,7 +24,7 @@ impl Latent {
     pub fn open(bundle: &Bundle, engine: &Engine) -> Result<Self, BundleError> {
         let (grid, classes) = (bundle.grid(), bundle.labels().len());
         let [channels, height, width] =
-            bundle.deep().ok_or(BundleError::Role { dir: bundle.dir().to_owned(), role: "latent" })?;
+            bundle.deep().ok_or(BundleError::Role { dir: bundle.path().to_owned(), role: "latent" })?;
         let deep = [1, channels, height, width];
         let x = [1, BITS, grid.height as usize, grid.width as usize];
         let shared = condition::ports(grid, classes);

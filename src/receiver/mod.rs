@@ -11,15 +11,18 @@ mod gate;
 mod head;
 mod latent;
 mod networks;
+#[cfg(feature = "onnx")]
 mod perceiver;
 mod refine;
 mod steady;
+#[cfg_attr(not(feature = "onnx"), path = "no_view.rs")]
 mod view;
 
 pub use belief::{Belief, Decision};
 pub use condition::Condition;
 pub use depth::Depth;
 pub use gate::{Gate, Pace};
+#[cfg(feature = "onnx")]
 pub use perceiver::Perceiver;
 pub use refine::{Refined, SamplerKind, Spent, Watched};
 pub use steady::Steady;
@@ -556,7 +559,7 @@ impl Receiver {
         };
         (conclusion.steps, conclusion.macs) = (view.steps(), conclusion.macs + view.macs() + head.macs());
         view.run(condition, &noise)?;
-        head.run(condition.refined_inputs(view.perceiver().posterior()), belief).map_err(Broken::Check)?;
+        head.run(condition.refined_inputs(view.posterior()), belief).map_err(Broken::Check)?;
         Ok(belief.decision())
     }
 
@@ -608,7 +611,7 @@ impl Receiver {
     pub fn refined(&self) -> Option<Refined<'_>> {
         let (cells, posterior, lost_temperature) = match &self.generator {
             Generates::Refined(refiner) => (refiner.cells(), refiner.posterior(), self.bundle.restore.lost_temperature),
-            Generates::View(view) => (view.perceiver().cells(), view.perceiver().posterior(), 1.0),
+            Generates::View(view) => (view.cells(), view.posterior(), 1.0),
             Generates::Nothing | Generates::Latent(_) => return None,
         };
         let [_, mask, ..] = self.condition.inputs();

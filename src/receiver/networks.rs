@@ -42,8 +42,8 @@ impl Receiver {
                 parts.extend([("restore", coarse.planned()), ("latent", head.planned())]);
             }
             Generates::View(view) => {
-                parts.push(("view", Some(view.generator().planned())));
-                parts.push(("perceive", view.perceiver().session().planned()));
+                let [view, perceiver] = view.plans();
+                parts.extend([("view", view), ("perceive", perceiver)]);
             }
         }
         parts.into_iter().filter_map(|(role, planned)| Some((role, planned?))).collect()

@@ -28,7 +28,7 @@ impl Perceiver {
     /// [`BundleError`]: a bundle without one, or a model that isn't what the role asks.
     pub fn open(bundle: &Bundle, engine: &Engine) -> Result<Self, BundleError> {
         let (grid, classes) = (bundle.grid(), bundle.labels().len());
-        let missing = || BundleError::Role { dir: bundle.dir().to_owned(), role: "perceive" };
+        let missing = || BundleError::Role { dir: bundle.path().to_owned(), role: "perceive" };
         let size = bundle.perceive().ok_or_else(missing)?.map(u32::from);
         let image = [1, 3, size[1] as usize, size[0] as usize];
         let logits = [1, classes, grid.height as usize, grid.width as usize];

@@ -108,7 +108,7 @@ impl Refiner {
         cache: Option<Cache>,
         engine: &Engine,
     ) -> Result<Self, BundleError> {
-        let field = |field, reason| BundleError::Field { file: bundle.dir().to_owned(), field, reason };
+        let field = |field, reason| BundleError::Field { file: bundle.path().to_owned(), field, reason };
         let (grid, classes) = (bundle.grid(), bundle.labels().len());
         if classes > 1 << BITS {
             let reason = format!("has {classes} classes, the restore network tells {} apart in {BITS} bits", 1 << BITS);

@@ -3,7 +3,7 @@
 use super::condition::{self, Condition};
 use super::perceiver::Perceiver;
 use crate::bundle::{Bundle, BundleError, Layout};
-use crate::engine::{Arrays, Engine, EngineError};
+use crate::engine::{Arrays, Engine, EngineError, Planned};
 use crate::generate::{GenerateError, Generator, Given, Settings};
 use crate::noise::Noise;
 use crate::sampler::{Broken, Request, SchedulerError};
@@ -25,7 +25,7 @@ impl View {
     /// # Errors
     /// [`BundleError`]: a missing role, a model that isn't what its role asks, or an engine that has no plans.
     pub fn open(bundle: &Bundle, steps: Option<u16>, engine: &Engine) -> Result<Self, BundleError> {
-        let field = |reason: String| BundleError::Field { file: bundle.dir().to_owned(), field: "view", reason };
+        let field = |reason: String| BundleError::Field { file: bundle.path().to_owned(), field: "view", reason };
         let Engine::Plan(machine) = engine else {
             return Err(field("photographs are generated on plans alone: leave --engine tract away".into()));
         };
@@ -62,8 +62,9 @@ impl View {
         })
     }
 
-    pub fn generator(&self) -> &Generator {
-        &self.generator
+    /// The plans of the view network and of the perceiver; `None` where tract runs it.
+    pub fn plans(&self) -> [Option<&Planned>; 2] {
+        [Some(self.generator.planned()), self.perceiver.session().planned()]
     }
 
     /// Sampler steps of a photograph.
@@ -106,8 +107,13 @@ impl View {
         self.perceiver.look(&self.photograph).map_err(Broken::Check)
     }
 
-    /// What has looked at the last photograph.
-    pub fn perceiver(&self) -> &Perceiver {
-        &self.perceiver
+    /// What the perceiver saw in the last photograph: the probability of each class in each cell, a plane a class.
+    pub fn posterior(&self) -> &[f32] {
+        self.perceiver.posterior()
+    }
+
+    /// The likeliest class of each cell.
+    pub fn cells(&self) -> &[u8] {
+        self.perceiver.cells()
     }
 }

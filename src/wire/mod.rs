@@ -2,6 +2,11 @@
 //!
 //! `no_std`, no allocation, no panics: every length is checked before use. `docs/wire.md` describes the bytes.
 
+#![no_std]
+
+#[cfg(test)]
+extern crate std;
+
 mod classes;
 pub mod codec;
 mod error;

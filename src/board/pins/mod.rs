@@ -81,7 +81,6 @@ impl Pins {
     }
 
     /// What a station makes known: the one call that a work loop needs for each of its frames.
-    #[cfg(feature = "onnx")]
     pub fn observe(&self, published: &crate::station::Published<'_>) {
         use crate::station::Published;
         match published {

@@ -29,8 +29,8 @@ pub mod shelf;
 mod stored;
 pub mod table8;
 pub mod tensor;
-#[cfg(test)]
-pub(crate) mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod threads;
 #[cfg(target_arch = "x86_64")]
 mod tile;

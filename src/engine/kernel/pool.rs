@@ -93,7 +93,7 @@ fn fold<T: Copy>(
 mod tests {
     use super::super::{load, store};
     use super::*;
-    use crate::engine::kernel::testing::Random;
+    use crate::testing::Random;
 
     #[test]
     fn windows_take_in_what_lies_inside() {

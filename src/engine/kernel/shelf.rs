@@ -24,7 +24,7 @@ impl<T: ?Sized + PartialEq> Shelf<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 impl<T: ?Sized> Shelf<T> {
     /// How many.
     pub fn in_use(&self) -> usize {

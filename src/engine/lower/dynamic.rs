@@ -5,14 +5,13 @@ use super::place::Place;
 use super::quantize::size_of;
 use super::real::Order;
 use super::{Cells, Form, Found, Lowering};
+use crate::engine::graph::{Datum, DatumType, Node};
 use crate::engine::kernel::tensor::walk::Walk;
 use crate::engine::kernel::{FLIP, store};
-use crate::engine::onnx::Node;
 use crate::engine::plan::slot::{Border, Computed, Element, Slot, SlotId};
 use crate::engine::plan::step::Step;
 use crate::engine::plan::tensor::{Linear, Range, Source, TensorStep, Type, Typed, TypedSource};
 use std::rc::Rc;
-use tract_onnx::prelude::*;
 
 /// What stored cells differ by from the bytes of a tensor.
 pub(super) fn flip(unsigned: bool) -> u8 {
@@ -22,7 +21,7 @@ pub(super) fn flip(unsigned: bool) -> u8 {
 impl Lowering<'_> {
     pub(super) fn dynamic_quantize(&mut self, node: &Node) -> Found {
         let input = node.input(0).ok_or("has no input")?;
-        if !self.forms.contains_key(input) || node.proto.output.len() != 3 {
+        if !self.forms.contains_key(input) || node.outputs.len() != 3 {
             return Ok(false);
         }
         let from = self.tensor(input)?;
@@ -43,7 +42,7 @@ impl Lowering<'_> {
         self.quantize_by(&from, &scale, cell, &to).ok_or("too many axes")?;
         let forms =
             [Form::Int8(Cells { image, unsigned: true, order, shape }), Form::Tensor(scale), Form::Tensor(zero_point)];
-        self.forms.extend(node.proto.output.iter().cloned().zip(forms));
+        self.forms.extend(node.outputs.iter().cloned().zip(forms));
         Ok(true)
     }
 

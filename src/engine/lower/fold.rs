@@ -3,12 +3,11 @@
 use super::place::Place;
 use super::view::axis_of;
 use super::{Found, Lowering};
+use crate::engine::graph::{Datum, Node};
 use crate::engine::kernel::tensor::fold::Kind;
 use crate::engine::kernel::tensor::walk::{AXES, Walk};
-use crate::engine::onnx::Node;
 use crate::engine::plan::step::Step;
 use crate::engine::plan::tensor::{Fold, Source, TensorStep};
-use tract_onnx::prelude::*;
 
 impl Lowering<'_> {
     pub(super) fn fold(&mut self, node: &Node) -> Found {

@@ -4,17 +4,16 @@ use super::place::{self, Place};
 use super::quantize::Grid;
 use super::real::{Order, Real};
 use super::{Form, Found, Lowering};
+use crate::engine::graph::{Datum, DatumType, Node, computed};
 use crate::engine::kernel::table8::{self, Table};
 use crate::engine::kernel::tensor::formula::{Binary, DEPTH, Instruction, Unary, depth};
 use crate::engine::kernel::tensor::map;
 use crate::engine::kernel::tensor::walk::{Strided, Walk};
 use crate::engine::kernel::{Isa, load};
-use crate::engine::onnx::{Node, computed};
 use crate::engine::plan::slot::{Computed, SlotId, Vector};
 use crate::engine::plan::step::{Quantize, Step, Table8};
 use crate::engine::plan::tensor::{Map, SOURCES, Source, TensorStep};
 use std::rc::Rc;
-use tract_onnx::prelude::*;
 
 /// Longest program of a formula.
 const LENGTH: usize = 32;
@@ -166,7 +165,7 @@ impl Lowering<'_> {
         let Some(fact) = self.graph.facts.get(node.output()).cloned() else { return Ok(false) };
         let names: Vec<&str> = match function {
             Function::Unary(_) => node.input(0).into_iter().collect(),
-            Function::Binary(_) => node.proto.input.iter().map(String::as_str).collect(),
+            Function::Binary(_) => node.inputs.iter().map(String::as_str).collect(),
         };
         let is_float = |name: &&str| self.type_of(name) == Some(f32::datum_type());
         if fact.datum_type != f32::datum_type() || !names.iter().all(is_float) {

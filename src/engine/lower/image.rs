@@ -2,12 +2,11 @@
 
 use super::real::{Order, Piece, Real};
 use super::{Form, Found, Lowering};
+use crate::engine::graph::{Datum, Node};
 use crate::engine::kernel::pointwise::{Activation, TERMS};
-use crate::engine::onnx::Node;
 use crate::engine::plan::slot::{Element, Image, SlotId, Vector};
 use crate::engine::plan::step::{Addend, Affine, Pointwise, Quantize, Step};
 use std::rc::Rc;
-use tract_onnx::prelude::*;
 
 impl Lowering<'_> {
     /// A float image as it is.

@@ -4,11 +4,10 @@ use super::place::{self, Place};
 use super::quantize::check_scale;
 use super::view::axis_of;
 use super::{Form, Found, Lowering};
+use crate::engine::graph::{DatumType, Node};
 use crate::engine::kernel::tensor::walk::Walk;
-use crate::engine::onnx::Node;
 use crate::engine::plan::step::Step;
 use crate::engine::plan::tensor::{Linear, TensorStep, Type, Typed, TypedSource};
-use tract_onnx::prelude::*;
 
 impl Lowering<'_> {
     pub(super) fn linear(&mut self, node: &Node) -> Found {
@@ -28,6 +27,10 @@ impl Lowering<'_> {
         let Some((scale, scale_strides)) = self.typed(scale, &scales)? else { return Ok(false) };
         let zero_point = match node.input(2) {
             None => None,
+            Some(name) if !self.stands_beside(name, &scales) => {
+                let of = self.shape(name).unwrap_or(&[]);
+                return Err(format!("a zero point of the shape {of:?} for scales of the shape {scales:?}"));
+            }
             Some(name) => match self.typed(name, &scales)? {
                 Some(found) => Some(found),
                 None => return Ok(false),
@@ -47,6 +50,12 @@ impl Lowering<'_> {
         let step = Linear { walk, x, scale, zero_point, kind, output: to.slot };
         self.draft.steps.push(Step::Tensor(Box::new(TensorStep::Linear(step))));
         self.set(node, Form::Tensor(to))
+    }
+
+    /// Whether a zero point has a value for each of such scales.
+    fn stands_beside(&self, zero_point: &str, scales: &[usize]) -> bool {
+        let is_one = |shape: &[usize]| shape.iter().product::<usize>() == 1;
+        self.shape(zero_point).is_some_and(|of| of == scales || (is_one(of) && is_one(scales)))
     }
 
     /// A dense tensor in another type: a dequantization with the scale 1.

@@ -6,10 +6,10 @@ mod fold;
 mod formula;
 mod image;
 mod linear;
-#[cfg(test)]
+#[cfg(all(test, feature = "onnx"))]
 mod networks;
 mod norm;
-#[cfg(test)]
+#[cfg(all(test, feature = "onnx"))]
 mod operators;
 mod place;
 mod pool;
@@ -23,14 +23,13 @@ mod transposed;
 mod view;
 mod weights;
 
-use super::Macs;
+use super::graph::{Datum, DatumType, Graph, Node, Tensor};
 use super::kernel::Isa;
 use super::kernel::tensor::walk::Walk;
-use super::onnx::{Graph, Node, Single};
+use super::plan::foreign::{Dense, Foreign, Operator};
 use super::plan::slot::{Border, Element, Image, Slot, SlotId};
 use super::plan::step::Step;
 use super::plan::tensor::{Constant, Copy, TensorStep};
-use super::plan::tract::{Dense, TractStep};
 use super::plan::{Draft, Port};
 use formula::Formula;
 use place::Place;
@@ -38,7 +37,6 @@ use real::{Order, Real};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
-use tract_onnx::prelude::*;
 
 /// What a value of the graph is in the plan.
 #[derive(Debug, Clone)]
@@ -70,6 +68,46 @@ struct Cells {
     shape: Vec<usize>,
 }
 
+/// Multiply-accumulates of one run, as the loaded graph needs them: convolutions and matrix products.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Macs {
+    pub float: u64,
+    pub int8: u64,
+    /// Some node's count depends on shapes that are only known when it runs, or on who runs it: the sums are too low.
+    pub incomplete: bool,
+}
+
+impl Macs {
+    pub fn total(self) -> u64 {
+        self.float + self.int8
+    }
+}
+
+/// Who runs the nodes that no step was found for.
+pub trait Elsewhere {
+    /// The node with the `constants` that it reads inside, which are the graph's or what is left of them, and [`computed_inputs`] to be given.
+    ///
+    /// # Errors
+    /// Why it can't be run.
+    fn operator(
+        &self,
+        node: &Node,
+        graph: &Graph,
+        constants: &HashMap<String, Arc<Tensor>>,
+    ) -> Result<Arc<Operator>, String>;
+}
+
+/// The inputs of a node that are not constant, each once.
+pub fn computed_inputs<'n>(node: &'n Node, constants: &HashMap<String, Arc<Tensor>>) -> Vec<&'n str> {
+    let mut inputs: Vec<&str> = Vec::new();
+    for name in node.inputs.iter().filter(|name| !name.is_empty() && !constants.contains_key(*name)) {
+        if !inputs.contains(&name.as_str()) {
+            inputs.push(name);
+        }
+    }
+    inputs
+}
+
 /// A node that no step was found for, and so runs through tract.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fallback {
@@ -88,12 +126,12 @@ pub struct Lowered {
 }
 
 /// # Errors
-/// Names the node and says why it can't be planned.
-pub fn lower(mut graph: Graph, isa: Isa) -> Result<Lowered, String> {
+/// Names the node and says why it can't be planned: among others, that there is no step for it, and nobody `elsewhere` who runs it.
+pub fn lower(mut graph: Graph, isa: Isa, elsewhere: Option<&dyn Elsewhere>) -> Result<Lowered, String> {
     // Convolutions say late how wide the ring of an image has to be which other steps wrote before: what was asked for is there the next time.
     let mut rings = Vec::new();
     loop {
-        let mut trial = Lowering::new(&graph, isa, graph.constants.clone(), rings.clone(), true);
+        let mut trial = Lowering::new(&graph, (isa, elsewhere), graph.constants.clone(), rings.clone(), true);
         trial.lower()?;
         if trial.rings == rings {
             break;
@@ -102,7 +140,7 @@ pub fn lower(mut graph: Graph, isa: Isa) -> Result<Lowered, String> {
     }
     // Constants go as soon as their last reader has packed them.
     let constants = std::mem::take(&mut graph.constants);
-    let mut lowering = Lowering::new(&graph, isa, constants, rings, false);
+    let mut lowering = Lowering::new(&graph, (isa, elsewhere), constants, rings, false);
     lowering.lower()?;
     let bytes: u64 = lowering.draft.slots.iter().map(|slot| slot.bytes() as u64).sum();
     if bytes > isize::MAX as u64 {
@@ -119,6 +157,7 @@ fn product_of<const N: usize>(sides: [usize; N]) -> u64 {
 struct Lowering<'a> {
     graph: &'a Graph,
     isa: Isa,
+    elsewhere: Option<&'a dyn Elsewhere>,
     constants: HashMap<String, Arc<Tensor>>,
     /// Nodes that have not read a value yet, by its name.
     readers: HashMap<&'a str, usize>,
@@ -144,17 +183,17 @@ type Found = Result<bool, String>;
 impl<'a> Lowering<'a> {
     fn new(
         graph: &'a Graph,
-        isa: Isa,
+        (isa, elsewhere): (Isa, Option<&'a dyn Elsewhere>),
         constants: HashMap<String, Arc<Tensor>>,
         rings: Vec<usize>,
         trial: bool,
     ) -> Self {
         let (forms, draft, fallbacks, bounded) = (HashMap::new(), Draft::default(), Vec::new(), HashSet::new());
         let mut readers = HashMap::new();
-        let read = graph.nodes.iter().flat_map(|node| &node.proto.input).chain(&graph.outputs);
+        let read = graph.nodes.iter().flat_map(|node| &node.inputs).chain(&graph.outputs);
         read.for_each(|name| *readers.entry(name.as_str()).or_default() += 1);
         let macs = Macs::default();
-        Lowering { graph, isa, constants, readers, trial, rings, forms, draft, fallbacks, macs, bounded }
+        Lowering { graph, isa, elsewhere, constants, readers, trial, rings, forms, draft, fallbacks, macs, bounded }
     }
 
     /// The shape of a value.
@@ -165,7 +204,7 @@ impl<'a> Lowering<'a> {
 
     /// Forgets what no node reads any more.
     fn release(&mut self, node: &'a Node) {
-        for name in &node.proto.input {
+        for name in &node.inputs {
             let left = self.readers.entry(name).or_default();
             *left = left.saturating_sub(1);
             if *left == 0 {
@@ -484,17 +523,17 @@ impl<'a> Lowering<'a> {
     }
 
     fn fall_back(&mut self, node: &Node, reason: &'static str) -> Result<(), String> {
-        let single = Single::new(node, self.graph, &self.constants);
-        let inputs = single.inputs().iter().map(|name| self.dense(name)).collect::<Result<Vec<_>, _>>()?;
+        let Some(elsewhere) = self.elsewhere else { return Err(format!("{reason}, and tract is not there to run it")) };
+        let inputs = computed_inputs(node, &self.constants);
+        let inputs = inputs.into_iter().map(|name| self.dense(name)).collect::<Result<Vec<_>, _>>()?;
         let inputs: Vec<Dense> = inputs.iter().map(in_bytes).collect();
-        let runnable = if self.trial { None } else { Some(single.runnable()?) };
-        for (result, name) in node.proto.output.iter().filter(|name| !name.is_empty()).enumerate() {
+        let operator = if self.trial { None } else { Some(elsewhere.operator(node, self.graph, &self.constants)?) };
+        for (result, name) in node.outputs.iter().filter(|name| !name.is_empty()).enumerate() {
             let fact = &self.graph.facts[name];
             let to = self.tensor_slot(fact.datum_type, fact.shape.clone());
-            if let Some(runnable) = runnable.clone() {
-                let step =
-                    TractStep { label: node.label(), runnable, inputs: inputs.clone(), result, to: in_bytes(&to) };
-                self.draft.steps.push(Step::Tract(Box::new(step)));
+            if let Some(operator) = operator.clone() {
+                let step = Foreign { label: node.label(), operator, inputs: inputs.clone(), result, to: in_bytes(&to) };
+                self.draft.steps.push(Step::Foreign(Box::new(step)));
             }
             self.forms.insert(name.clone(), Form::Tensor(to));
         }
@@ -507,10 +546,10 @@ impl<'a> Lowering<'a> {
     }
 }
 
-/// A dense place as tract's steps know it.
+/// A dense place in bytes.
 fn in_bytes(place: &Place) -> Dense {
-    let at = place.at * place.datum_type.size_of();
-    Dense { slot: place.slot, at, datum_type: place.datum_type, shape: place.shape.clone() }
+    let size = place.datum_type.size_of();
+    Dense { slot: place.slot, at: place.at * size, bytes: place.len() * size }
 }
 
 fn port(name: &str, place: &Place) -> Port {
@@ -519,5 +558,5 @@ fn port(name: &str, place: &Place) -> Port {
     Port { name: name.to_owned(), shape: place.shape.clone(), datum_type, slot: place.slot, at, bytes }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "onnx"))]
 mod tests;

@@ -2,7 +2,7 @@
 
 use super::real::{Order, Piece, Real};
 use super::{Form, Found, Lowering};
-use crate::engine::onnx::Node;
+use crate::engine::graph::Node;
 use crate::engine::plan::norm::{FloatNorm, Moments, Norm, Part};
 use crate::engine::plan::slot::{Element, Slot, Vector};
 use crate::engine::plan::step::Step;
@@ -46,7 +46,7 @@ impl Lowering<'_> {
             return Err(format!("num_groups should divide {} channels", real.channels()));
         }
         let epsilon = node.float("epsilon", 1e-5);
-        let by_group = self.graph.opset() < 21;
+        let by_group = self.graph.opset < 21;
         let count = if by_group { groups } else { real.channels() };
         let [Some(gain), Some(offset)] = [gain, offset].map(|name| self.constant_floats(name)) else {
             return Ok(false);

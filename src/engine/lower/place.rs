@@ -1,8 +1,8 @@
 //! Tensors as views of slots: what transposes, slices and repeats costs nothing.
 
 use super::real::Order;
+use crate::engine::graph::DatumType;
 use crate::engine::plan::slot::{Image, SlotId};
-use tract_onnx::prelude::DatumType;
 
 /// A tensor in the arena: the element of index i lies at `at` + Σ i[k] · strides[k], in elements from the start of its slot.
 #[derive(Debug, Clone, PartialEq)]

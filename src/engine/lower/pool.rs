@@ -1,8 +1,8 @@
 //! MaxPool and AveragePool.
 
 use super::{Cells, Form, Found, Lowering};
+use crate::engine::graph::Node;
 use crate::engine::kernel::pool::Shape;
-use crate::engine::onnx::Node;
 use crate::engine::plan::pool::{Kind, Pool};
 use crate::engine::plan::slot::{Border, Element, SlotId};
 use crate::engine::plan::step::Step;
@@ -13,7 +13,7 @@ impl Lowering<'_> {
         let &[1, _, height, width] = self.shape(node.output()).unwrap_or(&[]) else { return Ok(false) };
         let is_largest = node.op() == "MaxPool";
         // The indices of the largest cells are nothing that a plan gives.
-        if node.proto.output.len() > 1 || node.int("storage_order", 0) != 0 {
+        if node.outputs.len() > 1 || node.int("storage_order", 0) != 0 {
             return Ok(false);
         }
         let kind = match is_largest {

@@ -2,11 +2,10 @@
 
 use super::place::{Place, dense};
 use super::{Form, Found, Lowering, product_of};
+use crate::engine::graph::{Datum, Node};
 use crate::engine::kernel::tensor::product::{COLUMNS, Shape};
-use crate::engine::onnx::Node;
 use crate::engine::plan::step::Step;
 use crate::engine::plan::tensor::{Product, Source, TensorStep};
-use tract_onnx::prelude::*;
 
 /// A matrix, or as many as `batch` says, all at one distance.
 struct Matrix {

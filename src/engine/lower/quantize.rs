@@ -3,13 +3,12 @@
 use super::place::Place;
 use super::real::{Order, Piece, Real};
 use super::{Cells, Form, Found, Lowering};
+use crate::engine::graph::{Datum, DatumType, Node};
 use crate::engine::kernel::pointwise::Activation;
 use crate::engine::kernel::store;
-use crate::engine::onnx::Node;
 use crate::engine::plan::slot::{Border, Element, Image, SlotId, Vector};
 use crate::engine::plan::step::{Addend, Quantize};
 use std::rc::Rc;
-use tract_onnx::prelude::*;
 
 /// Scale and zero point of a whole tensor; the zero point as that of signed cells.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,8 +39,7 @@ pub(super) fn size_of(shape: &[usize]) -> Option<([usize; 3], Order)> {
 impl Lowering<'_> {
     /// The floats of a constant.
     pub(super) fn constant_floats(&self, name: &str) -> Option<Vec<f32>> {
-        let value = self.constants.get(name)?.cast_to::<f32>().ok()?.into_owned();
-        Some(value.try_as_plain_ram().ok()?.as_slice::<f32>().ok()?.to_vec())
+        self.constants.get(name).map(|value| value.to_floats())
     }
 
     /// A constant of int8 or uint8 as signed values, and whether it is unsigned.

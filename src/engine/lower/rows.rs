@@ -6,8 +6,8 @@ use super::real::Order;
 use super::sums::{Filter, Reach, Sums, ordered};
 use super::weights::Weights;
 use super::{Cells, Form, Found, Lowering, product_of};
+use crate::engine::graph::Node;
 use crate::engine::kernel::{View, compensate};
-use crate::engine::onnx::Node;
 use crate::engine::plan::compensate::Compensate;
 use crate::engine::plan::slot::SlotId;
 use crate::engine::plan::step::{ConvEnd, Step};
@@ -114,7 +114,7 @@ impl Lowering<'_> {
         scale: Vec<f32>,
         b_zero: Option<&str>,
     ) -> Result<Option<(SlotId, Weights)>, String> {
-        if !self.constants.get(b).is_some_and(|value| value.rank() == 2 && value.len() > 0) {
+        if !self.constants.get(b).is_some_and(|value| value.rank() == 2 && !value.is_empty()) {
             return Ok(None);
         }
         let Some(weights) = self.weights(b, scale, b_zero, 1)? else { return Ok(None) };

@@ -4,17 +4,16 @@ use super::formula::Formula;
 use super::place::Place;
 use super::view::axis_of;
 use super::{Found, Lowering};
+use crate::engine::graph::{Datum, Node};
 use crate::engine::kernel::tensor::fold::Kind;
 use crate::engine::kernel::tensor::formula::{Binary, Unary};
-use crate::engine::onnx::Node;
 use std::ops::Range;
-use tract_onnx::prelude::*;
 
 impl Lowering<'_> {
     /// e^(x − max) / Σ e^(x − max), and for LogSoftmax x − max − ln Σ e^(x − max).
     pub(super) fn softmax(&mut self, node: &Node) -> Found {
         // Before operator set 13, over all axes from the one named on.
-        let (default, is_old) = if self.graph.opset() < 13 { (1, true) } else { (-1, false) };
+        let (default, is_old) = if self.graph.opset < 13 { (1, true) } else { (-1, false) };
         let Some((x, axes)) = self.input_and_axes(node, default)? else { return Ok(false) };
         let axes = if is_old { axes } else { axes.start..axes.start + 1 };
         let Some(largest) = self.folded(Kind::Maximum, &x, &axes) else { return Ok(false) };
@@ -33,7 +32,7 @@ impl Lowering<'_> {
     /// (x − mean) / √(variance + epsilon) · gain + offset, over the last axes.
     pub(super) fn layer_norm(&mut self, node: &Node) -> Found {
         let Some((x, axes)) = self.input_and_axes(node, -1)? else { return Ok(false) };
-        if node.proto.output.len() > 1 {
+        if node.outputs.len() > 1 {
             return Ok(false);
         }
         let count: usize = x.shape[axes.clone()].iter().product();

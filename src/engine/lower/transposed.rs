@@ -3,10 +3,10 @@
 use super::conv::MAX_IMAGE;
 use super::sums::{Filter, Reach};
 use super::{Form, Found, Lowering, product_of};
+use crate::engine::graph::Node;
 use crate::engine::kernel::View;
 use crate::engine::kernel::conv::Shape;
 use crate::engine::kernel::conv32::{Bounds, Weights};
-use crate::engine::onnx::Node;
 use crate::engine::plan::slot::{Image, SlotId};
 use crate::engine::plan::step::{Conv32, Step};
 use std::rc::Rc;

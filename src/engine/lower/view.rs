@@ -4,10 +4,9 @@ use super::place::{Place, dense};
 use super::quantize::Grid;
 use super::real::{Order, Real};
 use super::{Cells, Form, Found, Lowering};
+use crate::engine::graph::{Datum, Node};
 use crate::engine::kernel::tensor::walk::Walk;
-use crate::engine::onnx::Node;
 use std::rc::Rc;
-use tract_onnx::prelude::*;
 
 /// Axis `axis` of a tensor of rank `rank`, where a negative one counts from the end.
 pub(super) fn axis_of(axis: i64, rank: usize) -> Option<usize> {
@@ -18,8 +17,7 @@ pub(super) fn axis_of(axis: i64, rank: usize) -> Option<usize> {
 impl Lowering<'_> {
     /// The integers of a constant.
     pub(super) fn constant_ints(&self, name: &str) -> Option<Vec<i64>> {
-        let value = self.constants.get(name)?.cast_to::<i64>().ok()?.into_owned();
-        Some(value.try_as_plain_ram().ok()?.as_slice::<i64>().ok()?.to_vec())
+        self.constants.get(name).map(|value| value.to_ints())
     }
 
     /// What a node says as input `index` or, in older operator sets, as attribute `name`.
@@ -124,7 +122,7 @@ impl Lowering<'_> {
         let Some(place) = self.view(node, 0)? else { return Ok(false) };
         let axis = axis_of(node.int("axis", 0), place.shape.len()).ok_or("an axis that its input doesn't have")?;
         let mut start = 0;
-        for name in node.proto.output.iter().filter(|name| !name.is_empty()) {
+        for name in node.outputs.iter().filter(|name| !name.is_empty()) {
             let count = self.shape(name).ok_or("its shape is not known")?[axis];
             if start + count > place.shape[axis] {
                 return Err("its parts are larger than its input".into());
@@ -240,7 +238,7 @@ impl Lowering<'_> {
     }
 
     pub(super) fn concat(&mut self, node: &Node) -> Found {
-        let names: Vec<&str> = node.proto.input.iter().map(String::as_str).collect();
+        let names: Vec<&str> = node.inputs.iter().map(String::as_str).collect();
         let shape = self.shape_of(node)?;
         let axis = axis_of(node.int("axis", 1), shape.len()).ok_or("an axis that its output doesn't have")?;
         let is_real = |name: &&str| matches!(self.forms.get(*name), Some(Form::Real(..) | Form::Sums(_)));
@@ -341,7 +339,7 @@ impl Lowering<'_> {
         );
         let (up, across) = (height / low.max(1), width / narrow.max(1));
         // Operator set 10 has neither a region nor a way.
-        let is_old = self.graph.opset() < 11;
+        let is_old = self.graph.opset < 11;
         let way = if is_old { ("asymmetric", "floor") } else { way };
         let scales = node.input(if is_old { 1 } else { 2 }).and_then(|name| self.constant_floats(name));
         let scales = scales.unwrap_or_default();
@@ -349,7 +347,7 @@ impl Lowering<'_> {
         if is_old && !(whole && node.text("mode").unwrap_or("nearest") == "nearest") {
             return Err("of operator set 10, with other scales than whole ones or between pixels: write it with operator set 11 or later".into());
         }
-        if !whole || depth != channels || (node.proto.input.len() < 3 && !is_old) {
+        if !whole || depth != channels || (node.inputs.len() < 3 && !is_old) {
             return Ok(false);
         }
         // Pixel (x + ½) / 2 − ½ lies a quarter to the right or to the left of pixel x / 2.

@@ -2,8 +2,8 @@
 
 use super::view::axis_of;
 use super::{Form, Found, Lowering};
+use crate::engine::graph::Node;
 use crate::engine::lower::quantize::check_scale;
-use crate::engine::onnx::Node;
 use std::rc::Rc;
 
 /// Constant weights that stand for (value − zero point) · scale.

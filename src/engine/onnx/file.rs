@@ -2,11 +2,11 @@
 //! nodes are counted before there are too many.
 
 use super::{constant, four};
+use crate::engine::graph::Tensor;
 use prost::Message;
 use std::collections::HashSet;
 use std::io::{self, BufRead};
 use tract_onnx::pb;
-use tract_onnx::prelude::Tensor;
 
 /// Most nodes of a graph: more are no network for a small board.
 const MAX_NODES: usize = 100_000;

@@ -1,7 +1,7 @@
 //! Tensors of 4 bits, as weights are stored: read as those of 8 bits with the same values, for DequantizeLinear alone.
 
+use crate::engine::graph::Tensor;
 use tract_onnx::pb;
-use tract_onnx::prelude::*;
 
 /// Of ONNX, which tract doesn't name.
 const UINT4: i32 = 21;
@@ -26,15 +26,16 @@ pub fn tensor(tensor: &pb::TensorProto, elements: usize) -> Result<Tensor, Strin
     }
     let fours = bytes.iter().flat_map(|byte| [byte & 0xf, byte >> 4]).take(elements);
     let value = match tensor.data_type {
-        INT4 => Tensor::from_shape(&shape, &fours.map(|four| (four << 4) as i8 >> 4).collect::<Vec<_>>()),
-        _ => Tensor::from_shape(&shape, &fours.collect::<Vec<_>>()),
+        INT4 => Tensor::from_values(&shape, &fours.map(|four| (four << 4) as i8 >> 4).collect::<Vec<_>>()),
+        _ => Tensor::from_values(&shape, &fours.collect::<Vec<_>>()),
     };
-    value.map_err(|error| error.to_string())
+    value.ok_or_else(|| "its shape is another".into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::graph::DatumType;
 
     #[test]
     fn both_halves_of_a_byte_are_read() {

@@ -1,12 +1,6 @@
-//! float16 in a file. The graph computes in 32 bits: what is of 16 is constant, or an input or output to the outside.
+//! float16 in a file: see [`computed`](crate::engine::graph::computed).
 
 use tract_onnx::pb;
-use tract_onnx::prelude::*;
-
-/// In what the graph computes what is `datum_type` in the file.
-pub fn computed(datum_type: DatumType) -> DatumType {
-    if datum_type == DatumType::F16 { DatumType::F32 } else { datum_type }
-}
 
 /// Has the node give floats of 32 bits where it says 16.
 pub fn widen(node: &mut pb::NodeProto) {

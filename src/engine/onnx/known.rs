@@ -1,24 +1,39 @@
 //! Constants that need no operator of tract to be known: shapes, and what passes through or is only read otherwise.
 
-use super::{DATA_LOCATION_EXTERNAL, Graph, Node, constant};
+use super::{DATA_LOCATION_EXTERNAL, constant};
+use crate::engine::graph::{DatumType, Fact, Graph, Node, Tensor, computed};
 use std::sync::Arc;
-use tract_onnx::prelude::*;
+use tract_onnx::pb;
+
+/// The value of a node's one output; `is_constant` says that all its inputs are constant. `None` where tract has to compute it.
+///
+/// # Errors
+/// What is wrong with a tensor that the node holds.
+pub fn known(
+    graph: &Graph,
+    node: &Node,
+    proto: &pb::NodeProto,
+    is_constant: bool,
+) -> Result<Option<Arc<Tensor>>, String> {
+    let value = proto.attribute.iter().find(|attribute| attribute.name == "value");
+    match (node.op(), value.and_then(|value| value.t.as_ref())) {
+        ("Constant", Some(value)) if value.data_location == Some(DATA_LOCATION_EXTERNAL) => {
+            Err("its data lies in another file; save the model in one file".into())
+        }
+        ("Constant", Some(value)) => Ok(Some(Arc::new(constant(value)?))),
+        _ => Ok(graph.passed_through(node, is_constant)),
+    }
+}
+
+/// What ConstantOfShape gives, as far as it is known: its value is a tensor, which a graph doesn't keep.
+pub fn constant_of_shape(graph: &Graph, node: &Node, proto: &pb::NodeProto) -> Option<Fact> {
+    let value = proto.attribute.iter().find(|attribute| attribute.name == "value").and_then(|value| value.t.as_ref());
+    let datum_type = value.map_or(Some(DatumType::F32), |value| DatumType::from_number(value.data_type.into()))?;
+    let shape = graph.constant_sizes(node.input(0)?)?;
+    (node.op() == "ConstantOfShape").then_some(Fact { datum_type: computed(datum_type), shape })
+}
 
 impl Graph {
-    /// The value of a node's one output; `is_constant` says that all its inputs are constant. `None` where tract has to compute it.
-    ///
-    /// # Errors
-    /// What is wrong with a tensor that the node holds.
-    pub(super) fn known(&self, node: &Node, is_constant: bool) -> Result<Option<Arc<Tensor>>, String> {
-        match (node.op(), node.attribute("value").and_then(|value| value.t.as_ref())) {
-            ("Constant", Some(value)) if value.data_location == Some(DATA_LOCATION_EXTERNAL) => {
-                Err("its data lies in another file; save the model in one file".into())
-            }
-            ("Constant", Some(value)) => Ok(Some(Arc::new(constant(value)?))),
-            _ => Ok(self.passed_through(node, is_constant)),
-        }
-    }
-
     fn passed_through(&self, node: &Node, is_constant: bool) -> Option<Arc<Tensor>> {
         let input = node.input(0)?;
         match node.op() {
@@ -26,12 +41,12 @@ impl Graph {
             "Shape" if node.int("start", 0) == 0 && node.attribute("end").is_none() => {
                 let shape = self.shape(input)?;
                 let dims: Vec<i64> = shape.iter().map(|&side| side as i64).collect();
-                Some(Arc::new(tensor1(&dims)))
+                Tensor::from_values(&[dims.len()], &dims).map(Arc::new)
             }
             "Reshape" | "Unsqueeze" | "Squeeze" | "Flatten" if is_constant => {
                 let shape = self.own_fact(node)?.shape;
                 let value = self.constants.get(input)?;
-                value.as_ref().clone().into_shape(&shape).ok().map(Arc::new)
+                value.as_ref().clone().with_shape(&shape).map(Arc::new)
             }
             "DequantizeLinear" if is_constant => self.dequantized(node),
             _ => None,
@@ -46,8 +61,8 @@ impl Graph {
             None => None,
             Some(zero) => Some(zero?),
         };
-        let is_plain = |value: &Tensor| value.datum_type() == i32::datum_type() && value.rank() <= 1;
-        let scales = scales.try_as_plain_ram().ok()?.as_slice::<f32>().ok()?;
+        let is_plain = |value: &Tensor| value.datum_type() == DatumType::I32 && value.rank() <= 1;
+        let scales = scales.as_slice::<f32>()?;
         let fits = is_plain(x)
             && (scales.len() == 1 || scales.len() == x.len())
             && node.attribute("block_size").is_none()
@@ -59,9 +74,9 @@ impl Graph {
         if !fits || !no_zero {
             return None;
         }
-        let x = x.try_as_plain_ram().ok()?.as_slice::<i32>().ok()?;
+        let x = x.as_slice::<i32>()?;
         let floats: Vec<f32> =
             x.iter().zip(scales.iter().cycle()).map(|(&whole, &scale)| whole as f32 * scale).collect();
-        Tensor::from_shape(self.constants.get(node.input(0)?)?.shape(), &floats).ok().map(Arc::new)
+        Tensor::from_values(self.constants.get(node.input(0)?)?.shape(), &floats).map(Arc::new)
     }
 }

@@ -1,99 +1,34 @@
-//! The graph of an ONNX file as the lowering reads it: parsed by tract's front, checked, constants folded, shapes known.
+//! An ONNX file, parsed by tract's front and checked, as a graph: constants folded, shapes known.
 
-mod facts;
 mod file;
 mod four;
 mod half;
 mod known;
+mod planned;
 mod single;
+mod values;
 
 pub use file::{File, decode};
-pub use half::computed;
-pub use single::Single;
+pub use planned::{graph, plan};
+pub use values::{own, own_type};
 
+use super::graph::{Attribute, DatumType, Fact, Graph, MAX_ELEMENTS, Node, Tensor, computed, fits};
+use super::lower::Elsewhere;
+use super::plan::foreign::Operator;
+use single::Single;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tract_onnx::pb;
-use tract_onnx::prelude::*;
 
-/// Most elements of one tensor: of 8 bytes each, half of what a machine of 32 bits can give at once.
-const MAX_ELEMENTS: usize = if usize::BITS < 64 { 1 << 27 } else { 1 << 28 };
 const DATA_LOCATION_EXTERNAL: i32 = 1;
 
-/// A value that a node reads or writes, by its name in the file.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Fact {
-    pub datum_type: DatumType,
-    pub shape: Vec<usize>,
-}
-
-/// An operator whose inputs are not all constants.
-#[derive(Debug, Clone)]
-pub struct Node {
-    pub proto: pb::NodeProto,
-}
-
-impl Node {
-    /// Name and operator, for messages.
-    pub fn label(&self) -> String {
-        label(&self.proto)
-    }
-
-    /// Its own, or that of what it gives.
-    pub fn name(&self) -> &str {
-        match self.proto.name.as_str() {
-            "" => self.output(),
-            name => name,
-        }
-    }
-
-    pub fn op(&self) -> &str {
-        &self.proto.op_type
-    }
-
-    /// Name of input `index`; `None` where it is left out.
-    pub fn input(&self, index: usize) -> Option<&str> {
-        self.proto.input.get(index).map(String::as_str).filter(|name| !name.is_empty())
-    }
-
-    pub fn output(&self) -> &str {
-        &self.proto.output[0]
-    }
-
-    fn attribute(&self, name: &str) -> Option<&pb::AttributeProto> {
-        self.proto.attribute.iter().find(|attribute| attribute.name == name)
-    }
-
-    pub fn int(&self, name: &str, default: i64) -> i64 {
-        self.attribute(name).map_or(default, |attribute| attribute.i)
-    }
-
-    pub fn float(&self, name: &str, default: f32) -> f32 {
-        self.attribute(name).map_or(default, |attribute| attribute.f)
-    }
-
-    pub fn ints(&self, name: &str) -> Option<&[i64]> {
-        self.attribute(name).map(|attribute| attribute.ints.as_slice())
-    }
-
-    pub fn text(&self, name: &str) -> Option<&str> {
-        self.attribute(name).and_then(|attribute| std::str::from_utf8(&attribute.s).ok())
-    }
-}
-
-/// A network whose shapes are all known. Nodes stand in an order in which they can run.
+/// What tract needs to run a node of a graph by itself.
 #[derive(Debug)]
-pub struct Graph {
-    pub nodes: Vec<Node>,
-    pub inputs: Vec<String>,
-    pub outputs: Vec<String>,
-    pub constants: HashMap<String, Arc<Tensor>>,
-    /// Of everything that is not constant.
-    pub facts: HashMap<String, Fact>,
-    /// Inputs and outputs that are float16 to the outside, and float32 in the graph.
-    pub halves: HashSet<String>,
+pub struct Front {
     /// The operator sets that the file imports, and no graph.
-    pub imports: pb::ModelProto,
+    imports: pb::ModelProto,
+    /// The nodes as the file has them, by what they give.
+    protos: HashMap<Vec<String>, pb::NodeProto>,
 }
 
 /// What is known of a model's inputs beyond its file.
@@ -107,150 +42,122 @@ pub struct Bound {
     pub outputs: Vec<String>,
 }
 
-/// Name and operator of a node; of one without a name, what it gives.
-fn label(proto: &pb::NodeProto) -> String {
-    match (proto.name.as_str(), proto.output.first()) {
-        ("", Some(output)) => format!("node that gives {output:?} ({})", proto.op_type),
-        (name, _) => format!("node {name:?} ({})", proto.op_type),
+/// Reads a decoded model. An open dimension of an input is what `bound` says, else, if it is the first, 1.
+///
+/// # Errors
+/// What is wrong, with the name of the input, the initializer or the node.
+pub fn read(file: File, bound: &Bound) -> Result<(Graph, Front), String> {
+    let File { mut model, initializers, fours } = file;
+    let graph = model.graph.take().ok_or("it holds no graph")?;
+    let reads_fours = |node: &&pb::NodeProto| node.input.iter().any(|name| fours.contains(name));
+    if let Some(node) = graph.node.iter().filter(reads_fours).find(|node| node.op_type != "DequantizeLinear") {
+        return Err(format!("{}: reads values of 4 bits, which DequantizeLinear alone may here", label(node)));
     }
+    let mut constants = bound.constants.clone();
+    constants.extend(initializers.into_iter().map(|(name, value)| (name, Arc::new(value))));
+    let (mut inputs, mut facts, mut halves) = (Vec::new(), HashMap::new(), HashSet::new());
+    for input in graph.input.iter().filter(|input| !constants.contains_key(&input.name)) {
+        let Fact { datum_type, shape } = declared(input, bound.facts.get(&input.name))?;
+        if computed(datum_type) != datum_type {
+            halves.insert(input.name.clone());
+        }
+        facts.insert(input.name.clone(), Fact { datum_type: computed(datum_type), shape });
+        inputs.push(input.name.clone());
+    }
+    halves.extend(graph.output.iter().filter(|output| is_half(output)).map(|output| output.name.clone()));
+    let outputs = graph.output.iter().map(|output| output.name.clone()).collect();
+    let imports =
+        pb::ModelProto { ir_version: model.ir_version, opset_import: model.opset_import, ..Default::default() };
+    let own = |import: &&pb::OperatorSetIdProto| matches!(import.domain.as_str(), "" | "ai.onnx");
+    let opset = imports.opset_import.iter().find(own).map_or(1, |import| import.version);
+    let mut read = Graph { opset, nodes: Vec::new(), inputs, outputs, constants, facts, halves };
+    let mut front = Front { imports, protos: HashMap::new() };
+    for proto in in_order(&graph, &read)? {
+        front.add(&mut read, proto)?;
+    }
+    read.keep(&bound.outputs);
+    for output in &read.outputs {
+        if !read.facts.contains_key(output) && !read.constants.contains_key(output) {
+            return Err(format!("output {output:?} is made by no node"));
+        }
+    }
+    Ok((read, front))
 }
 
-impl Graph {
-    /// Reads a decoded model. An open dimension of an input is what `bound` says, else, if it is the first, 1.
-    ///
-    /// # Errors
-    /// What is wrong, with the name of the input, the initializer or the node.
-    pub fn new(file: File, bound: &Bound) -> Result<Self, String> {
-        let File { mut model, initializers, fours } = file;
-        let graph = model.graph.take().ok_or("it holds no graph")?;
-        let reads_fours = |node: &&pb::NodeProto| node.input.iter().any(|name| fours.contains(name));
-        if let Some(node) = graph.node.iter().filter(reads_fours).find(|node| node.op_type != "DequantizeLinear") {
-            return Err(format!("{}: reads values of 4 bits, which DequantizeLinear alone may here", label(node)));
-        }
-        let mut constants = bound.constants.clone();
-        constants.extend(initializers.into_iter().map(|(name, value)| (name, Arc::new(value))));
-        let (mut inputs, mut facts, mut halves) = (Vec::new(), HashMap::new(), HashSet::new());
-        for input in graph.input.iter().filter(|input| !constants.contains_key(&input.name)) {
-            let Fact { datum_type, shape } = declared(input, bound.facts.get(&input.name))?;
-            if computed(datum_type) != datum_type {
-                halves.insert(input.name.clone());
-            }
-            facts.insert(input.name.clone(), Fact { datum_type: computed(datum_type), shape });
-            inputs.push(input.name.clone());
-        }
-        halves.extend(graph.output.iter().filter(|output| is_half(output)).map(|output| output.name.clone()));
-        let mut outputs: Vec<String> = graph.output.iter().map(|output| output.name.clone()).collect();
-        if !bound.outputs.is_empty() && bound.outputs.iter().all(|name| outputs.contains(name)) {
-            outputs.retain(|name| bound.outputs.contains(name));
-        }
-        let imports =
-            pb::ModelProto { ir_version: model.ir_version, opset_import: model.opset_import, ..Default::default() };
-        let mut read = Graph { nodes: Vec::new(), inputs, outputs, constants, facts, halves, imports };
-        for proto in in_order(&graph, &read)? {
-            read.add(proto)?;
-        }
-        for output in &read.outputs {
-            if !read.facts.contains_key(output) && !read.constants.contains_key(output) {
-                return Err(format!("output {output:?} is made by no node"));
-            }
-        }
-        read.prune();
-        Ok(read)
-    }
-
-    /// Folds the node into constants if its inputs are constant, else notes what it gives.
-    fn add(&mut self, proto: &pb::NodeProto) -> Result<(), String> {
-        let mut node = Node { proto: proto.clone() };
-        half::widen(&mut node.proto);
+impl Front {
+    /// Folds the node into the graph's constants if its inputs are constant, else notes what it gives.
+    fn add(&mut self, graph: &mut Graph, proto: &pb::NodeProto) -> Result<(), String> {
+        let mut proto = proto.clone();
+        half::widen(&mut proto);
+        let node = plain(&proto);
         let failed = |reason: String| format!("{}: {reason}", node.label());
         if proto.attribute.iter().any(|attribute| attribute.g.is_some() || !attribute.graphs.is_empty()) {
             return Err(failed("graphs inside of nodes (If, Loop, Scan) are not planned".into()));
         }
-        if proto.output.is_empty() {
-            return Err(failed("it gives nothing".into()));
-        }
-        if let ("Transpose", Some(order)) = (node.op(), node.ints("perm")) {
-            let mut sorted = order.to_vec();
-            sorted.sort_unstable();
-            if sorted.iter().enumerate().any(|(at, &axis)| axis != at as i64) {
-                return Err(failed(format!("perm {order:?} is no order of axes")));
-            }
-        }
-        self.check_zero_point(&node).map_err(failed)?;
-        let constant = node.proto.input.iter().all(|name| name.is_empty() || self.constants.contains_key(name));
-        let is_folded = constant && !is_weight_dequantize(&node, self);
-        if let Some(value) = self.known(&node, is_folded).map_err(failed)? {
-            self.constants.insert(node.output().into(), value);
+        graph.check(&node).map_err(failed)?;
+        let is_folded = graph.folds(&node);
+        if let Some(value) = known::known(graph, &node, &proto, is_folded).map_err(failed)? {
+            graph.constants.insert(node.output().into(), value);
             return Ok(());
         }
-        let own = self.own_fact(&node);
-        let fits = |name: &str, shape: &[usize]| {
-            let elements = shape.iter().try_fold(1usize, |all, &side| all.checked_mul(side));
-            match elements.is_some_and(|elements| elements <= MAX_ELEMENTS) {
-                true => Ok(()),
-                false => Err(failed(format!("its output {name:?} would have the shape {shape:?}"))),
-            }
-        };
+        let own = graph.own_fact(&node).or_else(|| known::constant_of_shape(graph, &node, &proto));
         if let Some(fact) = &own {
-            fits(node.output(), &fact.shape)?;
+            fits(node.output(), &fact.shape).map_err(failed)?;
         }
-        let single = || Single::new(&node, self, &self.constants);
+        let single = || Single::new(&node, &proto, graph, &graph.constants, &self.imports);
         if is_folded {
-            for (name, value) in proto.output.iter().zip(single().fold().map_err(failed)?) {
-                self.constants.insert(name.clone(), value);
-            }
+            let folded = single().fold().map_err(failed)?;
+            graph.constants.extend(node.outputs.iter().cloned().zip(folded));
             return Ok(());
         }
         let facts = match own {
             Some(fact) => vec![fact],
             None => single().facts().map_err(failed)?,
         };
-        for (name, fact) in proto.output.iter().zip(facts) {
-            fits(name, &fact.shape)?;
-            self.facts.insert(name.clone(), fact);
+        for (name, fact) in node.outputs.iter().zip(facts) {
+            fits(name, &fact.shape).map_err(failed)?;
+            graph.facts.insert(name.clone(), fact);
         }
-        self.nodes.push(node);
+        self.protos.insert(node.outputs.clone(), proto);
+        graph.nodes.push(node);
         Ok(())
-    }
-
-    /// Version of ONNX's own operators.
-    pub fn opset(&self) -> i64 {
-        let own = |import: &&pb::OperatorSetIdProto| matches!(import.domain.as_str(), "" | "ai.onnx");
-        self.imports.opset_import.iter().find(own).map_or(1, |import| import.version)
-    }
-
-    pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.facts
-            .get(name)
-            .map(|fact| fact.shape.as_slice())
-            .or_else(|| self.constants.get(name).map(|value| value.shape()))
-    }
-
-    /// The nodes that read `name`.
-    pub fn readers<'g, 'n>(&'g self, name: &'n str) -> impl Iterator<Item = &'g Node> + use<'g, 'n> {
-        self.nodes.iter().filter(move |node| node.proto.input.iter().any(|input| input == name))
-    }
-
-    /// Drops nodes that no output hangs on.
-    fn prune(&mut self) {
-        let mut wanted: HashSet<&str> = self.outputs.iter().map(String::as_str).collect();
-        let mut keep = vec![false; self.nodes.len()];
-        for (node, keep) in self.nodes.iter().zip(&mut keep).rev() {
-            *keep = node.proto.output.iter().any(|output| wanted.contains(output.as_str()));
-            if *keep {
-                wanted.extend(node.proto.input.iter().map(String::as_str));
-            }
-        }
-        let mut keep = keep.into_iter();
-        self.nodes.retain(|_| keep.next().unwrap_or(false));
     }
 }
 
-/// Int8 weights stay int8: their dequantization is no constant to fold.
-fn is_weight_dequantize(node: &Node, graph: &Graph) -> bool {
-    let tensor = |index| node.input(index).and_then(|name: &str| graph.constants.get(name));
-    node.op() == "DequantizeLinear"
-        && tensor(0).is_some_and(|value| value.datum_type().size_of() == 1 && value.rank() >= 2)
+impl Elsewhere for Front {
+    fn operator(
+        &self,
+        node: &Node,
+        graph: &Graph,
+        constants: &HashMap<String, Arc<Tensor>>,
+    ) -> Result<Arc<Operator>, String> {
+        let proto = self.protos.get(&node.outputs).ok_or("is not the file's")?;
+        Single::new(node, proto, graph, constants, &self.imports).operator()
+    }
+}
+
+/// A node without what the lowering doesn't read.
+fn plain(proto: &pb::NodeProto) -> Node {
+    let attribute = |attribute: &pb::AttributeProto| Attribute {
+        name: attribute.name.clone(),
+        int: attribute.i,
+        float: attribute.f,
+        ints: attribute.ints.clone(),
+        text: String::from_utf8(attribute.s.clone()).unwrap_or_default(),
+    };
+    Node {
+        name: proto.name.clone(),
+        op: proto.op_type.clone(),
+        domain: proto.domain.clone(),
+        inputs: proto.input.clone(),
+        outputs: proto.output.clone(),
+        attributes: proto.attribute.iter().map(attribute).collect(),
+    }
+}
+
+/// Name and operator of a node, for messages.
+fn label(proto: &pb::NodeProto) -> String {
+    plain(proto).label()
 }
 
 fn constant(tensor: &pb::TensorProto) -> Result<Tensor, String> {
@@ -264,16 +171,16 @@ fn constant(tensor: &pb::TensorProto) -> Result<Tensor, String> {
     if four::is_four(tensor) {
         return four::tensor(tensor, elements).map_err(failed);
     }
-    super::model::guarded(|| {
+    let loaded = super::model::guarded(|| {
         tract_onnx::tensor::load_tensor(&tract_onnx::data_resolver::MmapDataResolver, tensor, None)
-    })
-    .map_err(failed)
+    });
+    loaded.and_then(|tensor| values::own(&tensor)).map_err(failed)
 }
 
 fn is_half(declared: &pb::ValueInfoProto) -> bool {
     match declared.r#type.as_ref().and_then(|declared| declared.value.as_ref()) {
         Some(pb::type_proto::Value::TensorType(tensor)) => {
-            tensor.elem_type == pb::tensor_proto::DataType::Float16 as i32
+            DatumType::from_number(tensor.elem_type.into()) == Some(DatumType::F16)
         }
         _ => false,
     }
@@ -287,8 +194,7 @@ fn declared(input: &pb::ValueInfoProto, bound: Option<&Fact>) -> Result<Fact, St
         return Err(failed("is no tensor"));
     };
     let datum_type =
-        pb::tensor_proto::DataType::try_from(declared.elem_type).map_err(|_| failed("has an unknown type"))?;
-    let datum_type = DatumType::try_from(datum_type).map_err(|_| failed("has a type that is not planned"))?;
+        DatumType::from_number(declared.elem_type.into()).ok_or_else(|| failed("has a type that is not planned"))?;
     let dims = declared.shape.as_ref().ok_or_else(|| failed("has no shape"))?;
     let mut shape = Vec::new();
     for (axis, dim) in dims.dim.iter().enumerate() {
@@ -354,3 +260,6 @@ fn in_order<'a>(graph: &'a pb::GraphProto, read: &Graph) -> Result<Vec<&'a pb::N
     }
     Ok(order)
 }
+
+#[cfg(test)]
+mod tests;

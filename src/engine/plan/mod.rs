@@ -2,6 +2,7 @@
 
 pub mod arena;
 pub mod compensate;
+pub mod foreign;
 pub mod norm;
 pub mod pool;
 pub mod slot;
@@ -9,8 +10,6 @@ pub mod step;
 pub mod tensor;
 mod timesteps;
 mod timing;
-#[cfg(feature = "onnx")]
-pub mod tract;
 
 use crate::engine::kernel::shelf::Shelf;
 use crate::engine::kernel::threads::Threads;
@@ -29,7 +28,7 @@ use timing::{Timing, timings};
 pub struct Port {
     pub name: String,
     pub shape: Vec<usize>,
-    /// As tract writes it: `F32`, `I64`.
+    /// As its [type](crate::engine::DatumType) is called: `F32`, `I64`.
     pub datum_type: String,
     pub slot: SlotId,
     /// First byte in the slot.
@@ -49,6 +48,9 @@ impl Port {
         self.datum_type == "F32"
     }
 }
+
+/// Most bytes of an arena.
+pub const MAX_ARENA: usize = 1 << 30;
 
 /// What a plan runs on: instructions and threads.
 #[derive(Debug, Clone)]
@@ -136,7 +138,10 @@ pub struct Plan {
 impl Plan {
     /// Places every slot in the arena. Steps that hang on lasting inputs alone come first, and what they leave for the others is kept; then those
     /// that hang on the timestep alone.
-    pub fn new(draft: Draft, machine: Machine, stays: Stays<'_>) -> Self {
+    ///
+    /// # Errors
+    /// An arena of more than [`MAX_ARENA`] bytes.
+    pub fn new(draft: Draft, machine: Machine, stays: Stays<'_>) -> Result<Self, String> {
         let Draft { slots, steps, labels, inputs, outputs } = draft;
         let lasts = |input: &&Port| stays.lasting.contains(&input.name.as_str());
         let timestep = inputs.iter().position(|input| stays.timestep == Some(&input.name));
@@ -183,11 +188,14 @@ impl Plan {
             }
         }
         let (offsets, bytes) = arena::place(&leases);
+        if bytes > MAX_ARENA {
+            return Err(format!("its steps write {bytes} bytes at once, {MAX_ARENA} are the most"));
+        }
         let ranges = offsets.iter().zip(&slots).map(|(&from, slot)| from..from + slot.bytes()).collect();
         let scratch = vec![0; steps.iter().map(Step::scratch).max().unwrap_or(0) * machine.threads.count()];
         let timesteps = timestep.map(|input| Timesteps::new(input, left));
         let arena = Arena::new(bytes);
-        Plan {
+        Ok(Plan {
             machine,
             slots,
             ranges,
@@ -201,7 +209,7 @@ impl Plan {
             outputs,
             arena,
             scratch,
-        }
+        })
     }
 
     /// Multiply-accumulates of the convolutions that hang on lasting inputs alone: [`Plan::run_again`] needs so many fewer.

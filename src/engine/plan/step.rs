@@ -3,6 +3,7 @@
 use super::Shelves;
 use super::arena::{Arena, Rest};
 use super::compensate::Compensate;
+use super::foreign::Foreign;
 use super::norm::{FloatNorm, Moments, Norm};
 use super::pool::Pool;
 use super::slot::{Border, Computed, Element, Image, Slot, SlotId, Vector};
@@ -250,8 +251,7 @@ pub enum Step {
     Table8(Box<Table8>),
     Pool(Box<Pool>),
     Tensor(Box<TensorStep>),
-    #[cfg(feature = "onnx")]
-    Tract(Box<super::tract::TractStep>),
+    Foreign(Box<Foreign>),
 }
 
 impl Step {
@@ -279,8 +279,7 @@ impl Step {
             Step::Table8(_) => "table",
             Step::Pool(_) => "pool",
             Step::Tensor(step) => step.name(),
-            #[cfg(feature = "onnx")]
-            Step::Tract(_) => "tract",
+            Step::Foreign(_) => "tract",
         }
     }
 
@@ -321,8 +320,7 @@ impl Step {
             Step::Table8(step) => step.output,
             Step::Pool(step) => step.output,
             Step::Tensor(step) => step.output(),
-            #[cfg(feature = "onnx")]
-            Step::Tract(step) => step.output(),
+            Step::Foreign(step) => step.output(),
         }
     }
 
@@ -364,8 +362,7 @@ impl Step {
             Step::Table8(step) => read(step.input),
             Step::Pool(step) => read(step.input),
             Step::Tensor(step) => step.reads(read),
-            #[cfg(feature = "onnx")]
-            Step::Tract(step) => step.reads(read),
+            Step::Foreign(step) => step.reads(read),
         }
     }
 
@@ -409,8 +406,7 @@ impl Step {
             Step::Table8(step) => step.run(layout, &rest, own),
             Step::Pool(step) => step.run(layout, &rest, own),
             Step::Tensor(step) => step.run(layout, &rest, own),
-            #[cfg(feature = "onnx")]
-            Step::Tract(step) => step.run(layout, &rest, own)?,
+            Step::Foreign(step) => step.run(layout, &rest, own)?,
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::coder::Coder;
 use super::{logistic, one_of};
-use crate::wire::{ClassSet, Grid, Patch};
+use crate::{ClassSet, Grid, Patch};
 
 /// What is likely to change, counted by `models/train/changes.py`: the bytes `SRXC`, then the arrays of [`Weights`], little-endian.
 static WEIGHTS: Weights = Weights::baked(include_bytes!("../../../models/priors/changes.bin"));

@@ -4,7 +4,7 @@
 
 use super::contexts::{Candidates, NEIGHBOURS};
 use super::logistic;
-use crate::wire::ClassSet;
+use crate::ClassSet;
 
 /// Width of the first layer.
 pub const FIRST: usize = 64;

@@ -5,7 +5,7 @@
 
 use super::contexts::BORDERS;
 use super::net::{self, Classes, Row, Shape};
-use crate::wire::Grid;
+use crate::Grid;
 
 /// Weights for one kind of maps. `docs/codec.md` lists the arrays.
 pub struct Prior {

@@ -157,7 +157,6 @@ fn fault_follows_the_newest_frame_and_the_alarm() {
     bench.step(50, |panel, _| panel.alarm(true), [&[], &[High], &[]]);
     bench.step(60, |panel, now| panel.record(&free, now), [&[], &[], &[High]]);
     bench.step(70, |panel, _| panel.alarm(false), [&[], &[Low], &[]]);
-    #[cfg(feature = "onnx")]
     assert_eq!(FAILED, crate::receiver::Gate::Failed.name());
 }
 

@@ -130,8 +130,8 @@ pub fn run(
 mod tests {
     use super::super::{SLACK, View};
     use super::*;
-    use crate::engine::kernel::testing::Random;
-    use crate::engine::kernel::testing::conv::Conv;
+    use crate::testing::Random;
+    use crate::testing::conv::Conv;
     use half::f16;
 
     /// Random weights and cells; what lies behind the channels is no number.

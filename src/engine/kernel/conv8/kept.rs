@@ -141,7 +141,7 @@ fn unpack(cells: &Packed, factors: &Packed, to: &mut [i8; LINE]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::kernel::testing::Random;
+    use crate::testing::Random;
 
     #[test]
     fn every_product_is_unpacked_exactly() {

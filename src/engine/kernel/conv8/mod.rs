@@ -157,8 +157,8 @@ pub fn run(
 mod tests {
     use super::super::{SLACK, View, store};
     use super::*;
-    use crate::engine::kernel::testing::Random;
-    use crate::engine::kernel::testing::conv::{Case8, Conv};
+    use crate::testing::Random;
+    use crate::testing::conv::{Case8, Conv};
 
     struct Case {
         real: usize,

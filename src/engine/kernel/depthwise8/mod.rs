@@ -102,8 +102,8 @@ pub fn run(
 mod tests {
     use super::super::{SLACK, View, load, store};
     use super::*;
-    use crate::engine::kernel::testing::Random;
-    use crate::engine::kernel::testing::conv::{Case8, Conv};
+    use crate::testing::Random;
+    use crate::testing::conv::{Case8, Conv};
 
     fn case(random: &mut Random, taps: [usize; 2], stride: [usize; 2], channels: usize) -> Case8 {
         let conv = Conv::new(random, [taps, stride], [channels; 2], [5, 12]);

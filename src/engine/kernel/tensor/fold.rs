@@ -2,7 +2,7 @@
 
 use super::BLOCK;
 use super::walk::{AXES, Blocks, Strided, is_upright};
-use crate::engine::kernel::Isa;
+use crate::Isa;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -145,7 +145,7 @@ impl Iterator for Offsets<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::kernel::testing::Random;
+    use crate::testing::Random;
 
     #[test]
     fn it_folds_what_it_says() {

@@ -1,7 +1,7 @@
 //! What an elementwise formula is: operators in postfix order over a stack of blocks.
 
 use super::BLOCK;
-use crate::engine::kernel::exp::{exp, log, sigmoid};
+use crate::exp::{exp, log, sigmoid};
 
 /// The deepest stack.
 pub const DEPTH: usize = 6;

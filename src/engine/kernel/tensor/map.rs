@@ -3,8 +3,8 @@
 use super::BLOCK;
 use super::formula::{DEPTH, Instruction, Stack, depth};
 use super::walk::{Blocks, Strided, is_upright};
-use crate::engine::kernel::exp::{at_least, at_most};
-use crate::engine::kernel::{Isa, store};
+use crate::exp::{at_least, at_most};
+use crate::{Isa, store};
 
 /// Added to a number between −2^22 and 2^22, it rounds it to the nearest whole one, half to even.
 const WHOLE: f32 = 12_582_912.0;
@@ -13,7 +13,7 @@ const WHOLE: f32 = 12_582_912.0;
 #[derive(Debug)]
 pub enum Target<'a> {
     Float(&'a mut [f32]),
-    /// Stored cells, quantized as [`pointwise::Target::Int8`](crate::engine::kernel::pointwise::Target) says.
+    /// Stored cells, quantized as [`pointwise::Target::Int8`](crate::pointwise::Target) says.
     Int8 {
         cells: &'a mut [u8],
         per_unit: f32,
@@ -95,7 +95,7 @@ fn body(job: &Job<'_>, mut target: Target<'_>) {
 mod tests {
     use super::super::formula::{Binary, Unary};
     use super::*;
-    use crate::engine::kernel::testing::Random;
+    use crate::testing::Random;
 
     #[test]
     fn every_instruction_set_gives_the_same_bits_and_the_right_numbers() {
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn results_are_quantized_as_images_are() {
-        use crate::engine::kernel::load;
+        use crate::load;
         let x: Vec<f32> = (0..40).map(|at| at as f32 - 20.5).chain([f32::NAN, 1e9, -1e9]).collect();
         for isa in Isa::available() {
             let sources = [Strided { cells: &x[..], at: 0, strides: &[0, 1] }];

@@ -2,7 +2,7 @@
 //!
 //! y[m, n] starts as bias[n] (or 0), and becomes mul_add(a[m, k], b[k, n], y) for each k in order.
 
-use crate::engine::kernel::Isa;
+use crate::Isa;
 
 /// Columns of b and y are multiples of it, the last of them not of use.
 pub const COLUMNS: usize = 16;
@@ -172,7 +172,7 @@ fn tile<T: Number, const M: usize, const N: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::kernel::testing::Random;
+    use crate::testing::Random;
 
     #[test]
     fn whole_numbers_are_exact() {

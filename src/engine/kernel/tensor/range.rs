@@ -2,7 +2,7 @@
 
 use super::BLOCK;
 use super::walk::{Blocks, Strided, is_upright};
-use crate::engine::kernel::Isa;
+use crate::Isa;
 
 /// Smallest and largest of 0 and the elements over a walk; a NaN is neither.
 ///
@@ -49,7 +49,7 @@ fn body(sizes: &[usize], source: Strided<'_, f32>) -> (f32, f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::kernel::testing::Random;
+    use crate::testing::Random;
 
     #[test]
     fn it_finds_both_ends_and_includes_zero() {

@@ -33,6 +33,19 @@ fn whole(writer: &mut Writer, values: &[i64]) -> String {
 }
 
 #[test]
+fn zero_points_of_another_shape_than_the_scales() {
+    for dims in [&[0][..], &[2], &[7, 1]] {
+        let error = refused(&|writer| {
+            let scales = writer.floats(&[7], &[0.5; 7]);
+            let bytes = vec![0; dims.iter().product::<i64>() as usize];
+            let zeros = writer.constant(dims, DataType::Int8, &bytes);
+            writer.node("QuantizeLinear", &["x", &scales, &zeros], vec![number("axis", 1)])
+        });
+        assert_says(&error, &["QuantizeLinear v3", "zero point of the shape"]);
+    }
+}
+
+#[test]
 fn operators_that_nobody_knows() {
     assert_says(&refused(&|writer| writer.node("Sqeeze", &["x"], vec![])), &["node \"Sqeeze v1\" (Sqeeze)"]);
     let nameless = refused(&|writer| {

@@ -2,31 +2,23 @@
 //!
 //! Where an operator or what it is asked for is not of the usual kind, or wrong, nothing is known here: tract is asked, and says what is wrong.
 
-use super::{Fact, Graph, Node, computed};
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::prelude::*;
+use super::{Datum, DatumType, Fact, Graph, Node, Tensor, computed};
 
 /// The largest number of an attribute: padding, stride, size.
 const MAX_NUMBER: i64 = 1 << 24;
 
 impl Graph {
     /// What the first output of a node is; `None` where tract has to say.
-    pub(super) fn own_fact(&self, node: &Node) -> Option<Fact> {
+    pub fn own_fact(&self, node: &Node) -> Option<Fact> {
         let known = match node.op() {
             "QuantizeLinear" | "DequantizeLinear" => return self.linear_fact(node),
             "ConvTranspose" => return self.conv_transpose_fact(node),
             op => op,
         };
-        if node.proto.output.len() != 1 || !matches!(node.proto.domain.as_str(), "" | "ai.onnx") {
+        if node.outputs.len() != 1 || !matches!(node.domain.as_str(), "" | "ai.onnx") {
             return None;
         }
         let x = self.fact_of(node.input(0)?)?;
-        if known == "ConstantOfShape" {
-            let value = node.attribute("value").and_then(|value| value.t.as_ref());
-            let datum_type = value.map_or(Some(DataType::Float), |value| DataType::try_from(value.data_type).ok())?;
-            let shape = sizes(&self.constant_ints(node.input(0)?)?)?;
-            return Some(Fact { datum_type: computed(DatumType::try_from(datum_type).ok()?), shape });
-        }
         let shape = match known {
             "Conv" => self.conv_shape(node, &x, 1, Some(2))?,
             "QLinearConv" => {
@@ -34,13 +26,12 @@ impl Graph {
                 return Some(Fact { datum_type, shape: self.conv_shape(node, &x, 3, Some(8))? });
             }
             "Cast" => {
-                let datum_type = DataType::try_from(i32::try_from(node.int("to", 0)).ok()?).ok()?;
-                let datum_type = DatumType::try_from(datum_type).ok().filter(DatumType::is_number)?;
+                let datum_type = DatumType::from_number(node.int("to", 0)).filter(|of| of.is_number())?;
                 return Some(Fact { datum_type: computed(datum_type), shape: x.shape });
             }
-            "Add" | "Sub" | "Mul" | "Div" | "Max" | "Min" | "Sum" | "Pow" if self.opset() >= 7 => {
+            "Add" | "Sub" | "Mul" | "Div" | "Max" | "Min" | "Sum" | "Pow" if self.opset >= 7 => {
                 let mut shape = x.shape;
-                for index in 1..node.proto.input.len() {
+                for index in 1..node.inputs.len() {
                     let other = self.fact_of(node.input(index)?).filter(|other| other.datum_type == x.datum_type)?;
                     shape = broadcast(&shape, &other.shape)?;
                 }
@@ -78,14 +69,13 @@ impl Graph {
                 let axis = position(node.int("axis", 0), x.shape.len())?;
                 [&x.shape[..axis], &indices.shape, &x.shape[axis + 1..]].concat()
             }
-            "Expand" => broadcast(&x.shape, &sizes(&self.constant_ints(node.input(1)?)?)?)?,
+            "Expand" => broadcast(&x.shape, &self.constant_sizes(node.input(1)?)?)?,
             "Tile" => {
-                let times = sizes(&self.constant_ints(node.input(1)?)?).filter(|times| times.len() == x.shape.len())?;
+                let times = self.constant_sizes(node.input(1)?).filter(|times| times.len() == x.shape.len())?;
                 x.shape.iter().zip(times).map(|(&side, times)| side.saturating_mul(times)).collect()
             }
-            "Pad" if self.opset() >= 11 && node.input(3).is_none() => {
-                let pads =
-                    sizes(&self.constant_ints(node.input(1)?)?).filter(|pads| pads.len() == 2 * x.shape.len())?;
+            "Pad" if self.opset >= 11 && node.input(3).is_none() => {
+                let pads = self.constant_sizes(node.input(1)?).filter(|pads| pads.len() == 2 * x.shape.len())?;
                 let (before, behind) = pads.split_at(x.shape.len());
                 let sides = x.shape.iter().zip(before).zip(behind);
                 sides.map(|((&side, &before), &behind)| side.saturating_add(before).saturating_add(behind)).collect()
@@ -137,15 +127,15 @@ impl Graph {
         (fact.datum_type.is_number() && !fact.shape.contains(&0)).then_some(fact)
     }
 
+    /// The whole numbers of a short constant, where they can be sizes.
+    pub fn constant_sizes(&self, name: &str) -> Option<Vec<usize>> {
+        sizes(&self.constant_ints(name)?)
+    }
+
     /// The whole numbers of a short constant.
     fn constant_ints(&self, name: &str) -> Option<Vec<i64>> {
         let value = self.constants.get(name).filter(|value| value.rank() <= 1 && value.len() <= 64)?;
-        let plain = value.try_as_plain_ram().ok()?;
-        match value.datum_type() {
-            DatumType::I64 => Some(plain.as_slice::<i64>().ok()?.to_vec()),
-            DatumType::I32 => Some(plain.as_slice::<i32>().ok()?.iter().map(|&of| of.into()).collect()),
-            _ => None,
-        }
+        matches!(value.datum_type(), DatumType::I64 | DatumType::I32).then(|| value.to_ints())
     }
 
     /// What a node says as input `index` or, in older operator sets, as attribute `name`: `Some(None)` where it says nothing.
@@ -180,8 +170,7 @@ impl Graph {
             let constant = || self.constants.get(name).map(|value| value.datum_type());
             self.facts.get(name).map(|fact| fact.datum_type).or_else(constant)
         };
-        let asked = DataType::try_from(node.int("output_dtype", 0) as i32).ok();
-        let asked = asked.and_then(|asked| DatumType::try_from(asked).ok());
+        let asked = DatumType::from_number(node.int("output_dtype", 0));
         let datum_type = match node.op() {
             "QuantizeLinear" => type_of(2).or(asked).unwrap_or(DatumType::U8),
             _ => asked.or(type_of(1))?,
@@ -310,7 +299,7 @@ impl Graph {
     fn joined(&self, node: &Node, first: &Fact) -> Option<Vec<usize>> {
         let mut shape = first.shape.clone();
         let axis = position(node.int("axis", i64::MAX), shape.len())?;
-        for index in 1..node.proto.input.len() {
+        for index in 1..node.inputs.len() {
             let part = self.fact_of(node.input(index)?).filter(|part| part.datum_type == first.datum_type)?;
             let side = *part.shape.get(axis)?;
             let fits = part.shape.len() == shape.len()
@@ -340,19 +329,19 @@ impl Graph {
     fn resized(&self, node: &Node, from: &[usize]) -> Option<Vec<usize>> {
         let unusual = ["axes", "keep_aspect_ratio_policy"].iter().any(|name| node.attribute(name).is_some())
             || node.text("coordinate_transformation_mode") == Some("tf_crop_and_resize");
-        if unusual || self.opset() < 11 {
+        if unusual || self.opset < 11 {
             return None;
         }
         if let Some(name) = node.input(3) {
-            return sizes(&self.constant_ints(name)?).filter(|sizes| sizes.len() == from.len());
+            return self.constant_sizes(name).filter(|sizes| sizes.len() == from.len());
         }
         let scales = self.constants.get(node.input(2)?).filter(|scales| scales.datum_type() == DatumType::F32)?;
-        let scales = scales.try_as_plain_ram().ok()?.as_slice::<f32>().ok()?.to_vec();
+        let scales = scales.as_slice::<f32>()?;
         // Others are rounded, and not by all in the same way.
         let whole = |(&side, &scale): (&usize, &f32)| {
             (scale.fract() == 0.0 && (1.0..=64.0).contains(&scale)).then(|| side * scale as usize)
         };
-        (scales.len() == from.len()).then(|| from.iter().zip(&scales).map(whole).collect())?
+        (scales.len() == from.len()).then(|| from.iter().zip(scales).map(whole).collect())?
     }
 
     fn reduced(&self, node: &Node, from: &[usize]) -> Option<Vec<usize>> {
@@ -392,53 +381,4 @@ fn broadcast(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
         _ => None,
     };
     (0..rank).map(both).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::{Single, decode};
-    use super::*;
-    use crate::engine::Bound;
-    use std::path::{Path, PathBuf};
-
-    /// The shipped models, and the third-party networks and operator cases where they are there.
-    fn models() -> Vec<PathBuf> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut found: Vec<PathBuf> =
-            ["head", "restore"].map(|name| root.join(format!("models/street-float/{name}.onnx"))).to_vec();
-        for kind in ["net", "node"] {
-            let Ok(folders) = std::fs::read_dir(root.join("../shared/data/onnx").join(kind)) else { continue };
-            let files = folders.filter_map(|folder| std::fs::read_dir(folder.ok()?.path()).ok()).flatten();
-            found.extend(
-                files
-                    .filter_map(|file| Some(file.ok()?.path()))
-                    .filter(|path| path.extension().is_some_and(|of| of == "onnx")),
-            );
-        }
-        found
-    }
-
-    #[test]
-    fn what_is_known_without_tract_is_what_tract_says() {
-        let (mut facts, mut constants) = (0, 0);
-        for path in models() {
-            let bytes = std::fs::read(&path).unwrap();
-            let Ok(file) = decode(&bytes[..], bytes.len() as u64) else { continue };
-            let Ok(graph) = Graph::new(file.clone(), &Bound::default()) else { continue };
-            for proto in file.model.graph.unwrap().node {
-                let node = Node { proto };
-                let single = Single::new(&node, &graph, &graph.constants);
-                let is_constant = single.inputs().is_empty();
-                if let (true, Ok(Some(own)), Ok(theirs)) = (is_constant, graph.known(&node, true), single.fold()) {
-                    constants += 1;
-                    assert_eq!(own, theirs[0], "{}: {}", path.display(), node.label());
-                } else if let (Some(own), Ok(theirs)) = (graph.own_fact(&node), single.facts()) {
-                    facts += 1;
-                    assert_eq!(own, theirs[0], "{}: {}", path.display(), node.label());
-                }
-            }
-        }
-        println!("{facts} facts and {constants} constants");
-        assert!(facts > 200, "{facts}");
-    }
 }
