@@ -125,7 +125,7 @@ fn what_is_no_capture_is_refused() {
     fs::write(&file, b"GIF89a, and more than four bytes").unwrap();
     failed(&semrx(&["run", "--from", &file]), 3, &[&file, "byte 0", "magic", "is it a .srx capture?"]);
     let missing = folder.path("no.srx");
-    failed(&semrx(&["run", "--from", &missing]), 3, &[&missing, "cannot open", "check the path"]);
+    failed(&semrx(&["run", "--from", &missing]), 1, &[&missing, "cannot open", "check the path"]);
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn a_missing_bundle_is_named_with_where_it_was_looked_for() {
     let folder = Folder::new("bundle");
     let capture = folder.capture(1, &[]);
     let output = semrx(&["run", "--from", &capture, "--bundle", "no/such"]);
-    failed(&output, 3, &["no/such", "bundle.json", "--bundle", "SEMRX_BUNDLES"]);
+    failed(&output, 1, &["no/such", "bundle.json", "--bundle", "SEMRX_BUNDLES"]);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_spoilt_bundle_is_refused_before_anything_runs() {
     let restore = bundle.join("restore.onnx");
     let good = fs::read(&restore).unwrap();
     fs::remove_file(&restore).unwrap();
-    failed(&run(), 3, &["restore.onnx", "has to be there"]);
+    failed(&run(), 1, &["restore.onnx", "has to be there"]);
     fs::write(&restore, good).unwrap();
 
     let (head, manifest) = (bundle.join("head.onnx"), bundle.join("bundle.json"));
@@ -279,7 +279,7 @@ fn pins_are_opened_before_anything_runs() {
     let words = if cfg!(feature = "gpio") { "gpiocdev: /dev/null" } else { "--features gpio" };
     failed(&run(r#"{"chip": "/dev/null", "hazard": {"line": 17}}"#), 1, &[words]);
     done(run(r#"{"backend": "none", "hazard": {"line": 17}}"#));
-    failed(&semrx(&["run", "--from", &capture, "--pins", "no.json"]), 3, &["no.json"]);
+    failed(&semrx(&["run", "--from", &capture, "--pins", "no.json"]), 1, &["no.json"]);
 }
 
 #[test]

@@ -7,146 +7,23 @@
 mod drive;
 #[path = "common/folder.rs"]
 mod folder;
+#[path = "common/running.rs"]
+mod running;
 
 use drive::drive;
 use folder::Folder;
+use running::{BUNDLE, Running, eventually, free_port, write};
+use semrx::link::Packet;
 use semrx::link::udp::UdpSink;
-use semrx::link::{Packet, Sink};
 use semrx::scene::{CAMVID12, Street};
 use semrx::sender::{Sender, Settings};
 use semrx::wire::{Grid, emit_end};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::Read;
-use std::net::UdpSocket;
-use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
-
-const BUNDLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/street");
-/// Nothing that is waited for takes so long, even on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// A running `semrx run --config`, with a stand-in for the service manager. Ends with the test.
-struct Running {
-    folder: Folder,
-    child: Child,
-    /// Lines that the manager was told so far. It listens on a thread of its own: who tells it something waits until it does.
-    told: Arc<Mutex<Vec<String>>>,
-    to: String,
-    sink: UdpSink,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-impl Running {
-    /// Starts it with what `config` says beside schema, bundle, record and the link; waits until it is ready.
-    fn start(test: &str, config: Value) -> Self {
-        let folder = Folder::new(test);
-        let port = free_port();
-        let to = format!("udp://127.0.0.1:{port}");
-        let manager = UnixDatagram::bind(folder.0.join("notify")).unwrap();
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let lines = told.clone();
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(len) = manager.recv(&mut buffer) {
-                let text = std::str::from_utf8(&buffer[..len]).unwrap();
-                lines.lock().unwrap().extend(text.lines().map(str::to_owned));
-            }
-        });
-        write(&folder, &to, config);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_semrx"));
-        command.args(["run", "--config", &folder.path("semrx.json"), "--threads", "1"]);
-        command.env_remove("RUST_LOG").env_remove("WATCHDOG_PID").env("WATCHDOG_USEC", "900000");
-        command.env("NOTIFY_SOCKET", folder.path("notify")).stdin(Stdio::null()).stdout(Stdio::null());
-        let child = command.stderr(File::create(folder.path("stderr")).unwrap()).spawn().unwrap();
-        let sink = UdpSink::open(([127, 0, 0, 1], port).into(), "udp").unwrap();
-        let mut running = Running { folder, child, told, to, sink };
-        running.expect("READY=1", 1);
-        running
-    }
-
-    /// Waits until the manager was told a line so many times.
-    fn expect(&mut self, line: &str, times: usize) {
-        let start = Instant::now();
-        while self.count(line) < times {
-            assert!(
-                start.elapsed() < PATIENCE && self.child.try_wait().unwrap().is_none(),
-                "{line}: {}",
-                self.stderr()
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    /// How often the manager was told a line.
-    fn count(&self, line: &str) -> usize {
-        self.told.lock().unwrap().iter().filter(|told| *told == line).count()
-    }
-
-    fn stderr(&self) -> String {
-        fs::read_to_string(self.folder.path("stderr")).unwrap()
-    }
-
-    fn signal(&self, name: &str) {
-        let done = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
-        assert!(done.success());
-    }
-
-    fn send(&mut self, packet: &Packet) {
-        self.sink.send(packet).unwrap();
-    }
-
-    fn records(&self) -> Vec<Value> {
-        let text = fs::read_to_string(self.folder.path("out.jsonl")).unwrap_or_default();
-        assert!(text.is_empty() || text.ends_with('\n'));
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-
-    /// Sends a packet, and waits for the record of its frame.
-    fn decided(&mut self, packet: &Packet) {
-        let before = self.records().len();
-        self.send(packet);
-        eventually("a record", || self.records().len() > before);
-    }
-
-    fn code(&mut self) -> Option<i32> {
-        let mut status = None;
-        eventually("the end", || {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        });
-        status.unwrap().code()
-    }
-}
-
-fn free_port() -> u16 {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-fn write(folder: &Folder, to: &str, config: Value) {
-    let mut whole =
-        json!({"schema": 1, "bundle": BUNDLE, "record": folder.path("out.jsonl"), "streams": [{"from": to}]});
-    let own = config.as_object().unwrap().clone();
-    whole.as_object_mut().unwrap().extend(own);
-    fs::write(folder.path("semrx.json"), whole.to_string()).unwrap();
-}
+use std::process::Command;
+use std::time::Duration;
 
 fn numbers(records: &[Value]) -> Vec<u64> {
     let mut numbers: Vec<_> = records.iter().map(|record| record["sequence"].as_u64().unwrap()).collect();
@@ -155,13 +32,20 @@ fn numbers(records: &[Value]) -> Vec<u64> {
     numbers
 }
 
+/// Where its configuration says that it listens.
+fn link(running: &Running) -> String {
+    let text = fs::read_to_string(running.folder.path("semrx.json")).unwrap();
+    let config: Value = serde_json::from_str(&text).unwrap();
+    config["streams"][0]["from"].as_str().unwrap().to_owned()
+}
+
 fn stream(stream: u16, frames: u32, channel: &str) -> Vec<Packet> {
     drive(frames, 200_000, Settings { stream, channel: channel.parse().unwrap(), seed: 4, ..Settings::default() })
 }
 
 #[test]
 fn a_reload_in_the_middle_of_a_stream_loses_no_frame() {
-    let mut running = Running::start("reload", json!({"mode": "semantic-first"}));
+    let mut running = Running::start(Folder::new("reload"), json!({"mode": "semantic-first"}));
     let (street, mut sent) = (Street::new(3, Grid::new(128, 96)), 0);
     let mut sender = Sender::new(Settings { stream: 1, ..Settings::default() }, &CAMVID12);
     let mut send = |running: &mut Running| {
@@ -172,7 +56,7 @@ fn a_reload_in_the_middle_of_a_stream_loses_no_frame() {
         std::thread::sleep(Duration::from_millis(50));
     };
     (0..10).for_each(|_| send(&mut running));
-    write(&running.folder, &running.to, json!({"mode": "semantic-first", "head": "cautious"}));
+    write(&running.folder, &link(&running), json!({"mode": "semantic-first", "head": "cautious"}));
     running.signal("-HUP");
     while running.count("READY=1") < 2 {
         send(&mut running);
@@ -188,7 +72,7 @@ fn a_reload_in_the_middle_of_a_stream_loses_no_frame() {
     .into_iter()
     .enumerate()
     {
-        write(&running.folder, &running.to, config);
+        write(&running.folder, &link(&running), config);
         running.signal("-HUP");
         while running.count("READY=1") < 3 + at {
             send(&mut running);
@@ -209,7 +93,7 @@ fn a_reload_in_the_middle_of_a_stream_loses_no_frame() {
 
 #[test]
 fn sigterm_decides_what_came_and_ends_well() {
-    let mut running = Running::start("drain", json!({"mode": "hybrid", "steps": 2}));
+    let mut running = Running::start(Folder::new("drain"), json!({"mode": "hybrid", "steps": 2}));
     // The manager hears from the loop while nothing comes.
     running.expect("WATCHDOG=1", 3);
     let packets = stream(1, 4, "tile-loss=0.4");
@@ -219,7 +103,7 @@ fn sigterm_decides_what_came_and_ends_well() {
     running.signal("-TERM");
     assert_eq!(running.code(), Some(0), "{}", running.stderr());
     assert_eq!(running.count("STOPPING=1"), 1);
-    assert!(running.told.lock().unwrap().iter().any(|line| line.starts_with("STATUS=")));
+    assert!(running.told.lock().unwrap().iter().any(|(_, line)| line.starts_with("STATUS=")));
     let records = running.records();
     assert_eq!(numbers(&records), [0, 1, 2, 3]);
     assert!(records.iter().all(|record| record["mode"] == "hybrid"), "{records:?}");
@@ -231,7 +115,8 @@ fn a_loop_that_is_stuck_starves_the_watchdog() {
     assert!(Command::new("mkfifo").arg(pipe.path("records")).status().unwrap().success());
     // Open at both ends, so that nobody waits for the other one.
     let mut reader = File::options().read(true).write(true).open(pipe.path("records")).unwrap();
-    let mut running = Running::start("stuck", json!({"mode": "semantic-first", "record": pipe.path("records")}));
+    let mut running =
+        Running::start(Folder::new("stuck"), json!({"mode": "semantic-first", "record": pipe.path("records")}));
     running.expect("WATCHDOG=1", 2);
     // Nobody reads the records: once the pipe is full, the loop waits for ever.
     for packet in stream(1, 150, "none") {
@@ -250,7 +135,7 @@ fn a_loop_that_is_stuck_starves_the_watchdog() {
 
 #[test]
 fn sigint_is_told_by_the_exit_code() {
-    let mut running = Running::start("interrupt", json!({"mode": "semantic-first"}));
+    let mut running = Running::start(Folder::new("interrupt"), json!({"mode": "semantic-first"}));
     running.decided(&stream(1, 1, "none")[0]);
     running.signal("-INT");
     assert_eq!(running.code(), Some(130));
@@ -262,7 +147,7 @@ fn two_streams_share_a_socket() {
     let port = free_port();
     let from = format!("udp://127.0.0.1:{port}");
     let streams = json!([{"from": from, "stream": 2, "priority": 7, "mode": "semantic-first"}, {"from": from, "stream": 1, "head": "cautious"}]);
-    let mut running = Running::start("two", json!({"streams": streams}));
+    let mut running = Running::start(Folder::new("two"), json!({"streams": streams}));
     running.sink = UdpSink::open(([127, 0, 0, 1], port).into(), "udp").unwrap();
     for (one, two) in stream(1, 5, "none").iter().zip(&stream(2, 5, "none")) {
         running.decided(one);
@@ -287,7 +172,7 @@ fn a_hot_board_refines_less_and_then_nothing() {
     let heat = |celsius: u32| fs::write(Path::new(&file), format!("{}\n", celsius * 1000)).unwrap();
     heat(50);
     let watch = json!({"thermal_zone": file, "hot_celsius": 70, "period_ms": 50});
-    let mut running = Running::start("hot", json!({"mode": "hybrid", "steps": 2, "watch": watch}));
+    let mut running = Running::start(Folder::new("hot"), json!({"mode": "hybrid", "steps": 2, "watch": watch}));
     let packets = stream(1, 60, "tile-loss=0.4");
     let mut packets = packets.iter();
     running.decided(packets.next().unwrap());

@@ -90,6 +90,8 @@ pub struct Watch {
     strained: u32,
     temperature_millicelsius: Option<i32>,
     rss_bytes: Option<u64>,
+    /// A look asked for less, and none was calm since.
+    is_strained: bool,
     /// A file could not be read the last time.
     is_blind: bool,
 }
@@ -118,6 +120,7 @@ impl Watch {
             strained: 0,
             temperature_millicelsius: None,
             rss_bytes: None,
+            is_strained: false,
             is_blind: false,
         }
     }
@@ -130,6 +133,11 @@ impl Watch {
     /// Fewer steps are allowed than are configured.
     pub fn is_throttled(&self) -> bool {
         self.allowed < self.most
+    }
+
+    /// Heat, memory or lateness have asked for less since the last calm look, and nothing is left that could be taken away.
+    pub fn is_spent(&self) -> bool {
+        self.is_strained && self.allowed == 0
     }
 
     /// In thousandths of a degree Celsius, as it was looked at last.
@@ -182,6 +190,7 @@ impl Watch {
 
     fn follow(&mut self, level: Level) -> bool {
         let before = self.allowed;
+        self.is_strained = level == Level::High || self.is_strained && level == Level::Near;
         self.since = self.since.saturating_add(1);
         self.calm = if level == Level::Calm { self.calm + 1 } else { 0 };
         if level == Level::High && self.since > SETTLE {
@@ -298,9 +307,11 @@ mod tests {
         // One look a step would not show what the first one did.
         assert_eq!(board.looks(12, |_| ()), [2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0]);
         assert_eq!(board.watch.temperature_millicelsius(), Some(80_000));
+        assert!(board.watch.is_spent());
         // Between both limits nothing moves.
         fs::write(&board.zone, "75000\n").unwrap();
         assert_eq!(board.looks(100, |_| ()), [0; 100]);
+        assert!(board.watch.is_spent());
         fs::write(&board.zone, "74999\n").unwrap();
         let back = board.looks(4 * CALM as usize, |_| ());
         let ups: Vec<_> = [1, 2, 3].map(|turn| (back[turn * 30 - 2], back[turn * 30 - 1])).into();

@@ -13,7 +13,7 @@ const INSTALLED: &str = "/usr/share/semrx/models";
 pub fn open(name: &Path) -> Result<Bundle, Failure> {
     let is_there = |path: &Path| path.join(MANIFEST).is_file() || PlanFile::is_one(path);
     let dir = first(name, is_there).map_err(|looked| {
-        Failure::refused(format!(
+        Failure::failed(format!(
             "no bundle {:?}: no plan file, and no {MANIFEST} in {looked}; give its folder with --bundle, or set SEMRX_BUNDLES to the folder that holds it",
             name.display()
         ))

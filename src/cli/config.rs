@@ -86,7 +86,7 @@ impl Settings {
     /// [`Failure`] names the file, the key and what was expected there.
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let text = files::read(path, files::MAX_JSON)
-            .map_err(|error| Failure::refused(format!("{}: {error}", path.display())))?;
+            .map_err(|error| Failure::unread(&error, format!("{}: {error}", path.display())))?;
         Settings::parse(path, &text)
     }
 

@@ -12,6 +12,7 @@ mod measured;
 mod memory;
 mod notify;
 mod output;
+mod pins;
 mod records;
 mod run;
 mod setup;
@@ -44,6 +45,7 @@ Logs go to stderr; RUST_LOG=debug shows more.";
 enum Verb {
     Run(Box<run::Options>),
     Inspect(inspect_plan::Options),
+    Pins(pins::Options),
 }
 
 pub fn main() -> ExitCode {
@@ -52,6 +54,7 @@ pub fn main() -> ExitCode {
     start::end(match arguments.verb {
         Verb::Run(options) => run::run(&options),
         Verb::Inspect(options) => inspect_plan::run(&options),
+        Verb::Pins(options) => pins::run(&options),
     })
 }
 

@@ -30,6 +30,15 @@ impl Failure {
         Failure { code: 3, message: message.to_string() }
     }
 
+    /// A file that can't be read. What is not there may come, with a mount or a plug, and a service is started again for it; what is there and wrong stays so.
+    pub fn unread(error: &std::io::Error, message: impl Display) -> Self {
+        use std::io::ErrorKind::{FileTooLarge, InvalidData, InvalidInput};
+        match error.kind() {
+            FileTooLarge | InvalidData | InvalidInput => Failure::refused(message),
+            _ => Failure::failed(message),
+        }
+    }
+
     pub fn over_budget(message: impl Display) -> Self {
         Failure { code: 4, message: message.to_string() }
     }
@@ -51,7 +60,10 @@ impl Failure {
 
 impl From<BundleError> for Failure {
     fn from(error: BundleError) -> Self {
-        Failure::refused(error)
+        match &error {
+            BundleError::Read { error: cause, .. } => Failure::unread(cause, &error),
+            _ => Failure::refused(error),
+        }
     }
 }
 
@@ -78,8 +90,9 @@ impl From<ProfileError> for Failure {
 
 impl From<PinsError> for Failure {
     fn from(error: PinsError) -> Self {
-        match error {
-            PinsError::Read { .. } | PinsError::Config { .. } => Failure::refused(error),
+        match &error {
+            PinsError::Config { .. } => Failure::refused(error),
+            PinsError::Read { error: cause, .. } => Failure::unread(cause, &error),
             _ => Failure::failed(error),
         }
     }
@@ -97,9 +110,6 @@ impl From<LinkError> for Failure {
             LinkError::Interrupted => Failure::interrupted(),
             LinkError::Address(_) => Failure::usage(error),
             LinkError::Damaged { .. } => Failure::refused(error),
-            LinkError::Open { ref cause, .. } if cause.kind() == std::io::ErrorKind::NotFound => {
-                Failure::refused(error)
-            }
             _ => Failure::failed(error),
         }
     }

@@ -47,7 +47,7 @@ pub fn run(options: &Options) -> Done {
     let idle = options.idle_ms.map(Duration::from_millis);
     let mut source = options.from.source(&SourceOptions { idle, interrupt: signals.ends.clone() })?;
     let recorder = options.record.as_deref().map(|path| RecordFile::create(path, [&options.from])).transpose()?;
-    let mut told = Told::new(recorder, options.json);
+    let mut told = Told::new(recorder, options.json, live);
     let mut memory = Box::new(Memory::<{ front::GRID_CELLS }, { front::PACKET_BYTES }>::new());
     let mut receiver = Front::new(&mut memory, !live);
     let mut ending = Ok(());
@@ -80,17 +80,18 @@ pub fn run(options: &Options) -> Done {
         }
     }
     receiver.end(&mut |of| take(&mut told, of));
-    let Told { mut printer, summary, trouble, .. } = told;
+    let Told { mut printer, summary, trouble, unrecorded, .. } = told;
     if let Some(failure) = trouble {
         return Err(failure);
     }
     if summary.frames() > 0 {
-        let text = conclude(&summary, receiver.drops(), source.counters(), receiver.ended(), options.json);
+        let text = conclude(&summary, unrecorded, receiver.drops(), source.counters(), receiver.ended(), options.json);
         printer.print(text.as_bytes())?;
     }
     let refused = |why: &str| Err(Failure::refused(format!("{}: {why}", options.from)));
     match (summary.frames(), summary.decided(), summary.refused()) {
         _ if ending.is_err() => ending,
+        _ if unrecorded > 0 => Err(told::incomplete(unrecorded)),
         (0, ..) => refused("no frame could be read from it"),
         (_, 0, 1..) => refused("none of its frames could be decided by a front: the records say why"),
         _ => Ok(()),
@@ -104,11 +105,11 @@ fn take(told: &mut Told, of: front::Told<'_>) {
     }
 }
 
-fn conclude(summary: &Summary, drops: Drops, link: Counters, ended: bool, json: bool) -> String {
+fn conclude(summary: &Summary, unrecorded: u64, drops: Drops, link: Counters, ended: bool, json: bool) -> String {
     if !json {
-        return told::conclusion(summary, told::drops_lines(&drops, &link), ended);
+        return told::conclusion(summary, unrecorded, told::drops_lines(&drops, &link), ended);
     }
     let mut counts = told::drops_json(&drops, &link);
     counts.insert("no_room".into(), drops.no_room.into());
-    serde_json::json!({"summary": {"modes": summary.json(), "drops": counts, "end_marker": ended}}).to_string() + "\n"
+    serde_json::json!({"summary": {"modes": summary.json(), "unrecorded": unrecorded, "drops": counts, "end_marker": ended}}).to_string() + "\n"
 }

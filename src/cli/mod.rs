@@ -26,6 +26,7 @@ mod memory;
 mod notify;
 mod output;
 mod pace;
+mod pins;
 mod plan;
 mod progress;
 mod records;
@@ -72,6 +73,7 @@ enum Verb {
     Send(send::Options),
     Run(run::Options),
     Front(front::Options),
+    Pins(pins::Options),
     Eval(eval::Options),
     Plan(plan::Options),
     Inspect(inspect::Options),
@@ -98,6 +100,7 @@ pub fn main() -> ExitCode {
         Verb::Send(options) => send::run(&options),
         Verb::Run(options) => run::run(&options),
         Verb::Front(options) => front::run(&options),
+        Verb::Pins(options) => pins::run(&options),
         Verb::Eval(options) => eval::run(&options),
         Verb::Plan(options) => plan::run(&options),
         Verb::Inspect(options) => inspect::run(&options),

@@ -4,14 +4,18 @@ use super::exit::Failure;
 use semrx::link::Address;
 use semrx::report::record::{MAX_LEN, Record};
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::mem;
 use std::path::{Path, PathBuf};
 
 /// A file of records, a line each; what stands in it is whole lines, whatever happens.
 pub struct RecordFile {
     path: PathBuf,
-    file: File,
-    bytes: u64,
+    /// `None` after a write that failed, or without room at the start: it is opened again, for a medium that went may have come back, or another
+    /// stand in its place.
+    file: Option<File>,
+    /// What stands in it goes with the first record.
+    begins: bool,
     records: u64,
 }
 
@@ -21,34 +25,119 @@ impl RecordFile {
         if path == Path::new("-") {
             return Err(Failure::usage("--record -: records go to standard output with --json"));
         }
-        let file = OpenOptions::new().create(true).append(true).open(path);
-        let file = file.map_err(|error| Failure::failed(format!("--record {}: {error}", path.display())))?;
+        let file = open(path).map_err(|error| Failure::failed(format!("--record {}: {error}", path.display())))?;
         let is_path = |from: &Address| match from {
             Address::File(source) => source.canonicalize().ok() == path.canonicalize().ok(),
             _ => false,
         };
         match from.into_iter().any(is_path) {
             true => Err(Failure::usage(format!("--record {}: is the capture that is read", path.display()))),
-            false => Ok(RecordFile { path: path.to_owned(), file, bytes: 0, records: 0 }),
+            false => Ok(RecordFile { path: path.to_owned(), file: Some(file), begins: true, records: 0 }),
         }
+    }
+
+    /// For records that follow those that are there: what a power cut has left behind the last whole line is cut off. A disk without room is no error yet.
+    pub fn append(path: &Path) -> Result<Self, Failure> {
+        let file = match open(path).and_then(|mut file| mend(path, &mut file).map(|()| file)) {
+            Ok(file) => Some(file),
+            Err(error) if has_no_room(&error) => None,
+            Err(error) => return Err(Failure::failed(format!("record: {}: {error}", path.display()))),
+        };
+        Ok(RecordFile { path: path.to_owned(), file, begins: false, records: 0 })
     }
 
     pub fn write(&mut self, record: &Record<'_>) -> Result<(), Failure> {
         let line = line(record)?;
-        if self.records == 0 {
-            // A device can't be cut, and needs not to be.
-            let _ = self.file.set_len(0);
-        }
-        if let Err(error) = self.file.write_all(&line) {
-            // Half a line is no record.
-            let _ = self.file.set_len(self.bytes);
+        if let Err(error) = self.put(&line) {
+            self.file = None;
             let after = format!("{}, after {} records", self.path.display(), self.records);
             return Err(Failure::failed(format!("{after}: {error}; free some space or give another --record")));
         }
-        self.bytes += line.len() as u64;
         self.records += 1;
         Ok(())
     }
+
+    fn put(&mut self, line: &[u8]) -> io::Result<()> {
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => {
+                let mut file = open(&self.path)?;
+                mend(&self.path, &mut file)?;
+                file
+            }
+        };
+        if mem::replace(&mut self.begins, false) {
+            // A device can't be cut, and needs not to be.
+            let _ = file.set_len(0);
+        }
+        // Asked each time: whoever rotates logs cuts the file meanwhile.
+        let before = file.metadata()?.len();
+        let written = file.write_all(line);
+        if written.is_err() {
+            // Half a line is no record.
+            let _ = file.set_len(before);
+        }
+        self.file = Some(file);
+        written
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).read(true).open(path)
+}
+
+fn has_no_room(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
+}
+
+/// Cuts off what is no whole record.
+fn mend(path: &Path, file: &mut File) -> io::Result<()> {
+    let torn = cut(file)?;
+    if torn > 0 {
+        log::warn!("{}: {torn} bytes behind the last whole record are cut off", path.display());
+    }
+    Ok(())
+}
+
+/// Bytes that are looked at together, more than a record has.
+const WINDOW: u64 = 1 << 16;
+
+/// Cuts off what follows the last line that is whole, and says how many bytes that was. A power cut leaves a part of a line, or NULs. A file that begins
+/// otherwise is somebody else's.
+fn cut(file: &mut File) -> io::Result<u64> {
+    let about = file.metadata()?;
+    if !about.is_file() || about.len() == 0 {
+        return Ok(0);
+    }
+    let mut first = [0];
+    file.seek(SeekFrom::Start(0))?;
+    file.read_exact(&mut first)?;
+    if !matches!(first, [b'{' | 0]) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "is there, and is no file of records: give another"));
+    }
+    let mut end = about.len();
+    let mut window = Vec::new();
+    while end > 0 {
+        let start = end.saturating_sub(WINDOW);
+        window.resize((end - start) as usize, 0);
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(&mut window)?;
+        let Some(newline) = window.iter().rposition(|&byte| byte == b'\n') else {
+            end = start;
+            continue;
+        };
+        let line = window[..newline].rsplit(|&byte| byte == b'\n').next().unwrap_or_default();
+        if !line.contains(&0) {
+            end = start + newline as u64 + 1;
+            break;
+        }
+        end = start + (newline - line.len()) as u64;
+    }
+    if end < about.len() {
+        file.set_len(end)?;
+    }
+    Ok(about.len() - end)
 }
 
 /// The record as a line of JSON, its end included.
@@ -58,4 +147,35 @@ pub fn line(record: &Record<'_>) -> Result<Vec<u8>, Failure> {
     let mut line = buffer[..len].to_vec();
     line.push(b'\n');
     Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_power_cut_leaves_is_cut_off() {
+        let path = std::env::temp_dir().join(format!("semrx-mend-{}", std::process::id()));
+        let long = "x".repeat(3 * WINDOW as usize);
+        for (left, whole) in [
+            ("", ""),
+            ("{}\n", "{}\n"),
+            ("{}\n{\"sche", "{}\n"),
+            ("{}\n{}\n\0\0\0\0", "{}\n{}\n"),
+            ("{}\n\0\0{}\n{", "{}\n"),
+            ("\0\0\n", ""),
+            ("{half", ""),
+            (&format!("{{}}\n{long}"), "{}\n"),
+            (&format!("{{}}\n{}", "\0".repeat(2 * WINDOW as usize + 1)), "{}\n"),
+        ] {
+            std::fs::write(&path, left).unwrap();
+            let cut = cut(&mut open(&path).unwrap()).unwrap();
+            let there = std::fs::read_to_string(&path).unwrap();
+            assert_eq!((there.as_str(), cut), (whole, (left.len() - whole.len()) as u64));
+        }
+        std::fs::write(&path, "a letter").unwrap();
+        assert!(RecordFile::append(&path).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"a letter");
+        let _ = std::fs::remove_file(&path);
+    }
 }

@@ -18,7 +18,7 @@ use semrx::link::{Address, Interrupt, SourceOptions};
 use semrx::receiver::{Mode, Receiver, SamplerKind};
 use semrx::service::{Lane, Link, Service};
 use semrx::station::Published;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -158,7 +158,11 @@ pub fn run(options: &Options) -> Done {
     let opened = links.iter().map(open).collect::<Result<Vec<_>, Failure>>()?;
     let engine = fixed.engine.open()?;
     let Loaded { lanes, watch } = setup.load(&engine)?;
-    let recorder = fixed.record.as_deref().map(|path| RecordFile::create(path, links.iter().copied())).transpose()?;
+    let recorder = |path: &Path| match fixed.appends {
+        true => RecordFile::append(path),
+        false => RecordFile::create(path, links.iter().copied()),
+    };
+    let recorder = fixed.record.as_deref().map(recorder).transpose()?;
     let shown = first_of(&lanes);
     let lanes = fixed.streams.iter().zip(lanes).map(|((from, stream), (priority, receiver))| Lane {
         link: links.iter().position(|link| *link == from).unwrap_or(0),
@@ -168,20 +172,21 @@ pub fn run(options: &Options) -> Done {
     });
     let mut service = Service::start(opened, lanes.collect(), watch, fixed.stays)
         .map_err(|error| Failure::failed(format!("a thread for a link: {error}")))?;
-    let mut teller = Teller { records: Told::new(recorder, options.json), pins, shown };
+    let mut teller = Teller { records: Told::new(recorder, options.json, fixed.is_live()), pins, shown };
     let reloads = work(&mut service, &mut teller, &signals, &Reload { options, fixed: &fixed, engine: &engine })?;
-    if let Some(failure) = teller.records.trouble {
+    let Told { mut printer, summary, trouble, unrecorded, .. } = teller.records;
+    if let Some(failure) = trouble {
         return Err(failure);
     }
     let ending = service.error();
-    let summary = &teller.records.summary;
     if summary.frames() > 0 {
-        teller.records.printer.print(conclude(summary, &service, reloads, options.json).as_bytes())?;
+        printer.print(conclude(&summary, unrecorded, &service, reloads, options.json).as_bytes())?;
     }
     let from: Vec<_> = links.iter().map(|link| link.to_string()).collect();
     let refused = |why: &str| Err(Failure::refused(format!("{}: {why}", from.join(", "))));
     match (summary.frames(), summary.decided(), summary.refused()) {
         _ if ending.is_some() => Err(ending.map_or_else(Failure::interrupted, Failure::from)),
+        _ if unrecorded > 0 => Err(told::incomplete(unrecorded)),
         // Sockets have no end that would be missing.
         _ if signals.ends() && signals.terminated() && fixed.is_live() => Ok(()),
         _ if signals.ends() => Err(Failure::interrupted()),
@@ -239,6 +244,7 @@ fn work(
         }
         if let Some(pins) = &teller.pins {
             pins.feed();
+            pins.set_alarm(service.watch().is_spent() || teller.records.is_blocked());
             let may_generate = !pins.is_mode_held();
             service.receivers().for_each(|receiver| receiver.set_generating(may_generate));
         }
@@ -248,7 +254,7 @@ fn work(
             tell(&format!("semrx: {} sampler steps are allowed now{}", watch.steps(), board(watch)));
         }
         notifier.ping();
-        notifier.status(|| status(&teller.records.summary, service.watch()));
+        notifier.status(|| status(&teller.records, service.watch()));
         if !has_worked {
             service.wait(PATIENCE);
         }
@@ -316,20 +322,22 @@ fn board(watch: &Watch) -> String {
     heat.unwrap_or_default() + &memory.unwrap_or_default()
 }
 
-fn status(summary: &Summary, watch: &Watch) -> String {
+fn status(records: &Told, watch: &Watch) -> String {
+    let Told { summary, unrecorded, .. } = records;
     let throttled =
         if watch.is_throttled() { format!(", {} sampler steps at most", watch.steps()) } else { String::new() };
-    format!("{} of {} frames decided{throttled}{}", summary.decided(), summary.frames(), board(watch))
+    let gaps = if *unrecorded > 0 { format!(", {unrecorded} records not written") } else { String::new() };
+    format!("{} of {} frames decided{gaps}{throttled}{}", summary.decided(), summary.frames(), board(watch))
 }
 
-fn conclude(summary: &Summary, service: &Service, reloads: Reloads, json: bool) -> String {
+fn conclude(summary: &Summary, unrecorded: u64, service: &Service, reloads: Reloads, json: bool) -> String {
     let (drops, counted, ended) = (service.drops(), service.counted(), service.has_ended());
     if json {
         let mut drops = told::drops_json(&drops, &counted.links);
         drops.insert("queue".into(), counted.queue.into());
         let (modes, failed) = (summary.json(), summary.failed());
         serde_json::json!({"summary": {
-            "modes": modes, "failed": failed, "preempted": summary.preempted(), "lacked_key": counted.lacked_key, "drops": drops,
+            "modes": modes, "failed": failed, "preempted": summary.preempted(), "lacked_key": counted.lacked_key, "unrecorded": unrecorded, "drops": drops,
             "reloads": reloads.done, "failed_reloads": reloads.failed, "end_marker": ended,
             "peak_bytes": memory::peak_bytes(),
         }})
@@ -344,6 +352,6 @@ fn conclude(summary: &Summary, service: &Service, reloads: Reloads, json: bool) 
         let after =
             [(counted.queue, "packets that came faster than they could be taken"), (reloads.failed, "reloads failed")];
         let drops = told::drops_lines(&drops, &counted.links);
-        told::conclusion(summary, before.into_iter().chain(drops).chain(after), ended)
+        told::conclusion(summary, unrecorded, before.into_iter().chain(drops).chain(after), ended)
     }
 }

@@ -35,6 +35,8 @@ pub struct Fixed {
     pub streams: Vec<(Address, Option<u16>)>,
     pub engine: EngineOptions,
     pub record: Option<PathBuf>,
+    /// Records follow those of the runs before: the file of a service that was started again.
+    pub appends: bool,
     pub pins: Option<PathBuf>,
     pub idle: Option<Duration>,
     pub stays: Option<Duration>,
@@ -107,6 +109,7 @@ impl Setup {
         let fixed = Fixed {
             streams: streams.iter().map(|stream| (stream.from.clone(), stream.stream)).collect(),
             engine: options.engine.or(settings.engine, settings.threads),
+            appends: options.record.is_none(),
             record: options.record.clone().or(settings.record),
             pins: options.pins.clone().or(settings.pins),
             idle: milliseconds(options.idle_ms.or(settings.idle_ms)),

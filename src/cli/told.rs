@@ -3,26 +3,40 @@
 use super::Done;
 use super::exit::Failure;
 use super::lines::{self, Summary};
-use super::output::Printer;
+use super::output::{Printer, tell};
 use super::records::{self, RecordFile};
 use semrx::link::Counters;
 use semrx::report::record::Record;
 use semrx::scene::{Dropped, Drops};
 use serde_json::{Map, Value, json};
+use std::mem;
 
 /// Where records go.
 pub struct Told {
     pub printer: Printer,
     recorder: Option<RecordFile>,
     json: bool,
+    /// A record that can't be written ends nothing: it is counted, and the next one tried.
+    goes_on: bool,
+    /// Records that could not be written, in all; and whether the last one was among them.
+    pub unrecorded: u64,
+    is_blocked: bool,
     pub summary: Summary,
     /// The first thing that could not be told; nothing is told after it.
     pub trouble: Option<Failure>,
 }
 
 impl Told {
-    pub fn new(recorder: Option<RecordFile>, json: bool) -> Self {
-        Told { printer: Printer::default(), recorder, json, summary: Summary::default(), trouble: None }
+    /// `is_live`: nobody sends again what is missed, so that deciding goes on where records can't be written.
+    pub fn new(recorder: Option<RecordFile>, json: bool, is_live: bool) -> Self {
+        let (printer, summary) = (Printer::default(), Summary::default());
+        let goes_on = is_live;
+        Told { printer, recorder, json, goes_on, unrecorded: 0, is_blocked: false, summary, trouble: None }
+    }
+
+    /// The last record could not be written.
+    pub fn is_blocked(&self) -> bool {
+        self.is_blocked
     }
 
     pub fn take(&mut self, record: &Record<'_>) {
@@ -41,7 +55,21 @@ impl Told {
     fn write(&mut self, record: &Record<'_>) -> Done {
         let text = if self.json { records::line(record)? } else { (lines::line(record) + "\n").into_bytes() };
         self.printer.print(&text)?;
-        self.recorder.as_mut().map_or(Ok(()), |recorder| recorder.write(record))
+        let Some(recorder) = &mut self.recorder else { return Ok(()) };
+        match recorder.write(record) {
+            Err(failure) if self.goes_on => {
+                self.unrecorded += 1;
+                if !mem::replace(&mut self.is_blocked, true) {
+                    tell(&format!("semrx: {}; frames are decided all the same", failure.message()));
+                }
+            }
+            Err(failure) => return Err(failure),
+            Ok(()) if mem::replace(&mut self.is_blocked, false) => {
+                tell(&format!("semrx: records are written again; {} are missing so far", self.unrecorded));
+            }
+            Ok(()) => {}
+        }
+        Ok(())
     }
 }
 
@@ -75,15 +103,26 @@ pub fn drops_lines(drops: &Drops, links: &Counters) -> [(u64, &'static str); 10]
 }
 
 /// The table of the summary, and a line for each count above 0.
-pub fn conclusion(summary: &Summary, counts: impl IntoIterator<Item = (u64, &'static str)>, ended: bool) -> String {
+pub fn conclusion(
+    summary: &Summary,
+    unrecorded: u64,
+    counts: impl IntoIterator<Item = (u64, &'static str)>,
+    ended: bool,
+) -> String {
     let mut text = format!("{}\n\n{}", lines::LEGEND, summary.table());
-    for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
+    let unrecorded = [(unrecorded, "records could not be written")];
+    for (count, what) in unrecorded.into_iter().chain(counts).filter(|(count, _)| *count > 0) {
         text += &format!("{count} {what}\n");
     }
     if !ended {
         text += "no end marker came: frames lost at the end can't be counted\n";
     }
     text
+}
+
+/// Why a run that went on without some records ends with an error.
+pub fn incomplete(unrecorded: u64) -> Failure {
+    Failure::failed(format!("{unrecorded} records could not be written: the file of records has gaps"))
 }
 
 fn reason(why: &Dropped) -> String {

@@ -17,6 +17,8 @@ pub enum BackendName {
     Auto,
     Rppal,
     Gpiocdev,
+    /// A file for each line, in the folder that `chip` names.
+    Files,
     /// No line is touched.
     None,
 }
@@ -50,7 +52,7 @@ pub enum Bias {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Config {
     pub backend: BackendName,
-    /// Of gpiocdev; the first one if `None`.
+    /// Of gpiocdev, the first one if `None`; the folder of files.
     pub chip: Option<PathBuf>,
     pub hazard: Option<OutputLine>,
     pub heartbeat: Option<OutputLine>,
@@ -59,10 +61,11 @@ pub struct Config {
     pub rules: Rules,
 }
 
-const BACKENDS: [(&str, BackendName); 4] = [
+const BACKENDS: [(&str, BackendName); 5] = [
     ("auto", BackendName::Auto),
     ("rppal", BackendName::Rppal),
     ("gpiocdev", BackendName::Gpiocdev),
+    ("files", BackendName::Files),
     ("none", BackendName::None),
 ];
 const ACTIVE: [(&str, Active); 2] = [("high", Active::High), ("low", Active::Low)];
@@ -130,7 +133,12 @@ impl Config {
         };
         let config = Config {
             backend: keys
-                .word("backend", &BACKENDS, BackendName::Auto, "\"auto\", \"rppal\", \"gpiocdev\" or \"none\"")
+                .word(
+                    "backend",
+                    &BACKENDS,
+                    BackendName::Auto,
+                    "\"auto\", \"rppal\", \"gpiocdev\", \"files\" or \"none\"",
+                )
                 .map_err(told)?,
             chip: chip.map(PathBuf::from),
             hazard: pin(keys, "hazard", output)?,

@@ -8,6 +8,7 @@ mod backend;
 mod config;
 mod corridor;
 mod error;
+mod files;
 mod line;
 mod on_panic;
 mod panel;
@@ -46,6 +47,7 @@ impl Pins {
     pub fn open(config: &Config) -> Result<Self, PinsError> {
         let lines = match config.backend {
             BackendName::None => Lines::default(),
+            BackendName::Files => files::open(config)?,
             _ => backend::open(config)?,
         };
         Self::over(lines, config.rules)

@@ -19,7 +19,7 @@ pub(super) fn open(config: &Config) -> Result<Lines, PinsError> {
     let refused = |reason| PinsError::Backend { reason };
     let cdev = || Cdev::open(config.chip.as_deref());
     match config.backend {
-        BackendName::None => Ok(Lines::default()),
+        BackendName::Files | BackendName::None => Ok(Lines::default()),
         BackendName::Rppal => lines(&Pi::open().map_err(refused)?, config),
         BackendName::Gpiocdev => lines(&cdev().map_err(refused)?, config),
         BackendName::Auto if config.chip.is_some() => lines(&cdev().map_err(refused)?, config),
