@@ -1,6 +1,6 @@
 //! Samplers of the restore network beside each other: what they cost, and what their samples are worth.
 //!
-//!     cargo bench --bench samplers -- --maps DIR [--only PREFIX] [--last N] [--bundle DIR] [--channel SPEC] [--samples 4] [--frames N]
+//!     cargo bench --bench samplers -- --maps DIR [--only PREFIX] [--last N] [--bundle DIR] [--channel SPEC] [--samples 4] [--frames N] [--fps 1]
 //!         [--samplers consistency,ddim] [--steps 1,2,4,10,20,50] [--caches none,taylor,bounded,turns] [--json FILE]
 //!
 //! Maps are sent as consecutive frames through the channel; every `frames`-th of an even choice is sampled, `samples` times with other noise. Scores are on
@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use semrx::bundle::Bundle;
 use semrx::engine::Engine;
 use semrx::engine::plan::Machine;
-use semrx::evaluation::{Cached, Case, receive};
+use semrx::evaluation::{Cached, Case, Recording, receive};
 use semrx::maps;
 use semrx::noise::Noise;
 use semrx::receiver::{Config, Mode, Pace, Receiver, Refined, SamplerKind};
@@ -37,6 +37,7 @@ struct Options {
     channel: String,
     samples: u32,
     frames: usize,
+    fps: f64,
     samplers: Vec<String>,
     steps: Vec<u16>,
     caches: Vec<String>,
@@ -143,6 +144,7 @@ fn options() -> Options {
         channel: value("--channel").unwrap_or("tile-loss=0.5".into()),
         samples: number("--samples", 4) as u32,
         frames: number("--frames", usize::MAX),
+        fps: value("--fps").map_or(1.0, |text| text.parse().expect("--fps is a number")),
         samplers: list("--samplers", "consistency,ddim"),
         steps: list("--steps", "1,2,4,10,20,50")
             .iter()
@@ -161,7 +163,8 @@ fn scenes(bundle: &Bundle, maps: &[ClassMap], options: &Options) -> Vec<(Scene<'
     let frames = options.frames.clamp(1, maps.len().max(1));
     let is_chosen = |sequence: usize| sequence * frames / maps.len() != (sequence + 1) * frames / maps.len();
     let mut scenes = Vec::new();
-    let received = receive(bundle.labels(), maps, &case, 0, |scene, truth, sequence| {
+    let recording = Recording { maps, fps: options.fps };
+    let received = receive(bundle.labels(), recording, &case, 0, |scene, truth, sequence| {
         if is_chosen(sequence as usize) {
             scenes.push((scene.clone(), truth.clone()));
         }

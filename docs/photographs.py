@@ -39,6 +39,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--images", required=True)
     p.add_argument("--labels", dest="maps", metavar="LABELS", required=True)
+    p.add_argument("--fps", type=float, default=1, help="frames a second of these photographs (default: %(default)s)")
     p.add_argument("--only", default="")
     p.add_argument("--bundle", default="models/street")
     args = p.parse_args()

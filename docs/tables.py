@@ -1,15 +1,15 @@
 """Tables of docs/evidence.md that follow from `semrx eval`, for its `$` blocks: see refresh.py.
 
-    python docs/tables.py bars --maps DIR --only 0001TP [--bundle models/street]     # what the bars asked, and what came
-    python docs/tables.py snr --maps DIR --only 0001TP                               # the SNR of soft payloads, told and estimated
-    python docs/tables.py samplers --maps DIR --only 0001TP                          # the bars of samplers, caches and depth
-    python docs/tables.py rate --maps DIR --only 0001TP                              # frames of so many bytes at most
+    python docs/tables.py bars --maps DIR --only 0001TP --fps 1 [--bundle models/street]     # what the bars asked, and what came
+    python docs/tables.py snr --maps DIR --only 0001TP --fps 1                      # the SNR of soft payloads, told and estimated
+    python docs/tables.py samplers --maps DIR --only 0001TP --fps 1                 # the bars of samplers, caches and depth
+    python docs/tables.py rate --maps DIR --only 0001TP --fps 1                     # frames of so many bytes at most
     python docs/tables.py delta --maps DIR                                           # what changed since the last key frame, for whole frames
-    python docs/tables.py cut --maps DIR --only 0001TP                               # blocks, phases and parity at equal bytes
-    python docs/tables.py gate --maps DIR --only 0001TP                              # what the gate spares, and what that costs
-    python docs/tables.py modes --maps DIR --only 0001TP                             # the modes beside each other, in int8 and in float
+    python docs/tables.py cut --maps DIR --only 0001TP --fps 1                      # blocks, phases and parity at equal bytes
+    python docs/tables.py gate --maps DIR --only 0001TP --fps 1                     # what the gate spares, and what that costs
+    python docs/tables.py modes --maps DIR --only 0001TP --fps 1                    # the modes beside each other, in int8 and in float
     python docs/tables.py held --maps DIR                                            # the held scene beside the networks
-    python docs/tables.py tokens --maps DIR --only 0001TP                            # boxes in the place of maps
+    python docs/tables.py tokens --maps DIR --only 0001TP --fps 1                   # boxes in the place of maps
 """
 import argparse
 import json
@@ -24,7 +24,7 @@ SOFT_BARS = ["sigma=0.9", "sigma=1.3", "sigma=2"]
 
 
 def evaluated(args, *more):
-    run = ["semrx", "eval", "--bundle", args.bundle, "--maps", args.maps, "--only", args.only, "--json", *more]
+    run = ["semrx", "eval", "--bundle", args.bundle, "--maps", args.maps, "--only", args.only, "--fps", str(args.fps), "--json", *more]
     return json.loads(subprocess.run(run, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)
 
 
@@ -35,7 +35,7 @@ def asked(channels):
 def sampled(args, bundle, *more):
     """What the bench of samplers measures, by sampler, steps and the cache's name."""
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        run = ["cargo", "bench", "--quiet", "--bench", "samplers", "--", "--maps", args.maps, "--only", args.only, "--bundle", bundle,
+        run = ["cargo", "bench", "--quiet", "--bench", "samplers", "--", "--maps", args.maps, "--only", args.only, "--fps", str(args.fps), "--bundle", bundle,
                "--channel", "tile-loss=0.5", "--json", file.name, *more]
         subprocess.run(run, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         rows = json.load(file)["rows"]
@@ -232,6 +232,7 @@ def main():
     p.add_argument("table", choices=["bars", "snr", "samplers", "rate", "delta", "cut", "gate", "modes", "tokens", "held"])
     p.add_argument("--maps", required=True)
     p.add_argument("--only", default="")
+    p.add_argument("--fps", type=float, default=10, help="frames a second of these maps (default: %(default)s)")
     p.add_argument("--bundle", default="models/street")
     p.add_argument("--doubts", help="of the table gate: thresholds of its bins, in the place of the bundle's")
     args = p.parse_args()

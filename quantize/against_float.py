@@ -19,8 +19,8 @@ METRICS = {"miou_all": "mIoU, all cells", "miou_lost": "mIoU, lost cells", "f1_h
 SMALLER_IS_BETTER = {"free_error_head"}
 
 
-def evaluate(bundle, maps, only, seed):
-    run = [str(SEMRX), "eval", "--bundle", bundle, "--maps", maps, "--only", only, "--seed", str(seed), "--threads", "1", "--json"]
+def evaluate(bundle, maps, only, fps, seed):
+    run = [str(SEMRX), "eval", "--bundle", bundle, "--maps", maps, "--only", only, "--fps", str(fps), "--seed", str(seed), "--threads", "1", "--json"]
     said = subprocess.run(run, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
     return {(f"{case['payload']} {case['channel']}", row["row"]): row for case in json.loads(said)["cases"] for row in case["rows"]}
 
@@ -29,12 +29,13 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--maps", required=True)
     p.add_argument("--only", default="")
+    p.add_argument("--fps", type=float, default=10, help="frames a second of these maps (default: %(default)s)")
     p.add_argument("--float", default=str(REPOSITORY / "models/street-float"))
     p.add_argument("--quantized", nargs="+", default=[str(REPOSITORY / "models/street")], metavar="BUNDLE")
     p.add_argument("--seeds", type=int, default=4)
     args = p.parse_args()
     bundles = [args.float, *args.quantized]
-    jobs = [(bundle, args.maps, args.only, seed) for bundle in bundles for seed in range(args.seeds)]
+    jobs = [(bundle, args.maps, args.only, args.fps, seed) for bundle in bundles for seed in range(args.seeds)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = list(pool.map(lambda job: evaluate(*job), jobs))
     of = lambda number: found[number * args.seeds:(number + 1) * args.seeds]

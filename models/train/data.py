@@ -11,6 +11,7 @@ from scipy import ndimage
 WIDTH, HEIGHT, NCLASS, UNKNOWN = 128, 96, 12, 255
 TEST_RECORDING = "0001TP"
 CALIBRATION_FRAMES = 21  # the end of 0006R0
+FRAMES_A_SECOND = 30  # as CamVid numbers them
 
 
 def read_map(path):
@@ -32,8 +33,16 @@ def resample(source, x0=0.0, y0=0.0, size=1.0, flip=False):
     return source[rows[:, None], cols[None, :]]
 
 
+class Sequence(list):
+    """Class maps, one every `period` seconds."""
+
+    def __init__(self, maps, period):
+        super().__init__(maps)
+        self.period = period
+
+
 def sequences(files):
-    """Cuts files into runs of even spacing: a jump in time starts a new run."""
+    """Cuts files into runs of even spacing, a jump in time starts a new run -> [(files, period)]. Files are numbered at 30 a second."""
     numbered = sorted((int(re.search(r"(\d+)\.png$", f).group(1)), f) for f in files)
     runs, last_gap = [], None
     for i, (n, f) in enumerate(numbered):
@@ -41,24 +50,26 @@ def sequences(files):
         if i == 0 or gap > 60 or (last_gap is not None and abs(gap - last_gap) > 5):
             runs.append([])
             gap = None
-        runs[-1].append(f)
+        runs[-1].append((n, f))
         last_gap = gap
-    return [r for r in runs if len(r) > 1]
+    period = lambda run: (run[-1][0] - run[0][0]) / (len(run) - 1) / FRAMES_A_SECOND
+    return [([f for _, f in r], period(r)) for r in runs if len(r) > 1]
 
 
 class Camvid:
-    """The split by recording. Each split is a list of sequences, a sequence a list of uint8 maps at their own size."""
+    """The split by recording. Each split is a list of sequences of uint8 maps at their own size."""
 
     def __init__(self, root, test_too=False):
         files = glob.glob(os.path.join(root, "*", "label", "*.png"))
         if not files:
             raise SystemExit(f"{root}: no label PNGs under train/label or val/label")
         of = lambda r: [f for f in files if os.path.basename(f).startswith(r)]
-        load = lambda run: [read_map(f) for f in run]
-        runs = sequences(of("0006R0"))
-        self.train = [load(r) for r in runs[:-1] + [runs[-1][:-CALIBRATION_FRAMES]] + sequences(of("0016E5"))]
-        self.calibration = [load(runs[-1][-CALIBRATION_FRAMES:])]
-        self.test = [load(r) for r in sequences(of(TEST_RECORDING))] if test_too else []
+        load = lambda files, period: Sequence([read_map(f) for f in files], period)
+        *runs, (last, period) = sequences(of("0006R0"))
+        runs += [(last[:-CALIBRATION_FRAMES], period), *sequences(of("0016E5"))]
+        self.train = [load(*r) for r in runs]
+        self.calibration = [load(last[-CALIBRATION_FRAMES:], period)]
+        self.test = [load(*r) for r in sequences(of(TEST_RECORDING))] if test_too else []
 
 
 def frames(root, recording):
@@ -81,7 +92,7 @@ def street(root):
     drives = {}
     for f in sorted(glob.glob(os.path.join(root, "*.png"))):
         drives.setdefault(os.path.basename(f).rsplit("_", 1)[0], []).append(f)
-    return [[read_map(f) for f in d] for d in drives.values() if len(d) > 1]
+    return [Sequence([read_map(f) for f in d], 0.1) for d in drives.values() if len(d) > 1]
 
 
 def draw_noise(rng):
@@ -130,14 +141,14 @@ class Channel:
 
 
 class Held:
-    """The last class received in each cell and its age in frames."""
+    """The last class received in each cell and its age in seconds."""
 
     def __init__(self):
         self.cls = np.full((HEIGHT, WIDTH), UNKNOWN, np.uint8)
-        self.age = np.zeros((HEIGHT, WIDTH), np.int32)
+        self.age = np.zeros((HEIGHT, WIDTH), np.float32)
 
-    def step(self):
-        self.age += 1
+    def step(self, seconds):
+        self.age += seconds
 
     def take(self, cls, received):
         self.cls = np.where(received, cls, self.cls)
@@ -252,14 +263,14 @@ class Sampler:
         held = Held()
         for k in range(history, 0, -1):
             s = t - k * step
-            held.step()
+            held.step(seq.period * abs(step))
             if 0 <= s < len(seq):
                 cls = resample(seq[s], *window, flip)
                 if channel.soft and k <= 2:
                     present = np.bincount(cls.ravel(), minlength=NCLASS) > 0
                     cls = as_received(soft_scores(cls, present, channel.soft, channel.four_bit, rng), channel.soft)
                 held.take(cls, channel.received())
-        held.step()
+        held.step(seq.period * abs(step))
         truth = resample(seq[t], *window, flip)
         sent = mislabelled(truth, rng) if rng.random() < 0.1 else truth
         sample = arrived(sent, truth, channel, held, rng, self.filled)

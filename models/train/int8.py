@@ -17,7 +17,9 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 PROGRAMS = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")) / "release"
-CALIBRATE = ["--only", "0006R0", "--last", "21", "--channel", "tile-loss=0.5", "--calibrate-cache", "--steps", "20", "--sampler", "ddim"]
+# CamVid has a labelled frame a second, the street ten.
+REAL = ["--only", "0006R0", "--last", "21", "--fps", "1"]
+CALIBRATE = [*REAL, "--channel", "tile-loss=0.5", "--calibrate-cache", "--steps", "20", "--sampler", "ddim"]
 # Of the head: the last step to the class of each cell, on which a row of the bonnet hangs. Both in float take 0.2 ms more.
 EXCLUDED = ["/posterior/out/Conv", "/Conv"]
 # In 4 bits the head loses most by a few small layers, whose 8 or 16 bits are 28 KB.
@@ -76,13 +78,13 @@ def update(bundle, entries):
 
 def calibrate_decisions(bundle, maps):
     # Frames that were trained on would say that the head may be surer than it is.
-    update(bundle, found(bundle, maps, "--only", "0006R0", "--last", "21", "--calibrate-fusion"))
+    update(bundle, found(bundle, maps, *REAL, "--calibrate-fusion"))
     with tempfile.TemporaryDirectory() as folder:
         for seed in DRIVES:
             run("semrx", "street", "--out", folder, "--seed", seed, "--frames", FRAMES)
         for file in sorted(maps.glob("0006R0*.png")):
             shutil.copy(file, folder)
-        update(bundle, found(bundle, folder, "--calibrate-gate", "--alpha", "0.1", "--confidence", "0.9"))
+        update(bundle, found(bundle, folder, "--fps", "10,0006R0=1", "--calibrate-gate", "--alpha", "0.1", "--confidence", "0.9"))
 
 
 def main():
@@ -96,7 +98,7 @@ def main():
     args = p.parse_args()
     maps = Path(args.camvid) / "train/label"
     report = ["--report", args.report] if args.report else []
-    print(run("semrx-quantize", args.float, "-o", args.out, "--calib", maps, "--only", "0006R0", "--weights", args.weights,
+    print(run("semrx-quantize", args.float, "-o", args.out, "--calib", maps, "--only", "0006R0", "--fps", 1, "--weights", args.weights,
               *(word for node in EXCLUDED for word in ("--exclude", node)), *BUDGETS[args.weights], *report))
     quantize_on_samples(args.float, args.out, args.camvid, args.weights)
     if args.networks_only:

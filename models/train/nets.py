@@ -85,6 +85,11 @@ class Restore(nn.Module):
         self.tail2 = nn.Conv2d(16, NCLASS, 3, padding=1)
         nn.init.zeros_(self.tail2.weight)
         nn.init.zeros_(self.tail2.bias)
+        # The held scene at full resolution: where it is fresh, and where the nearest cell stands in for it.
+        signs = (2 * ((torch.arange(NCLASS)[:, None] >> torch.tensor([3, 2, 1, 0])) & 1) - 1).float()
+        self.register_buffer("codes", signs.view(NCLASS, 4, 1, 1), persistent=False)
+        self.memory = nn.Conv2d(2 * NCLASS, NCLASS, 3, padding=1, bias=False)
+        nn.init.zeros_(self.memory.weight)
         self.likelihood = nn.Conv2d(NCLASS, NCLASS, 5, padding=2, bias=False)
         nn.init.zeros_(self.likelihood.weight)
         with torch.no_grad():
@@ -110,7 +115,9 @@ class Restore(nn.Module):
         h = self.half_out(self.join0(torch.cat([up(h), half], 1)), e)
         prior = F.pixel_shuffle(self.out(F.silu(self.out_norm(h))), 2)
         log_cond = log_cond.to(prior.dtype)
-        first = prior + self.likelihood(log_cond) - (30.0 * (1 - present)[:, :, None, None]).to(prior.dtype)
+        shown = F.relu(F.conv2d(held, self.codes.to(held.dtype)) - 3)  # one-hot, nothing where no bits are held
+        memory = torch.cat([shown * F.relu(age), shown * F.relu(-age)], 1)
+        first = prior + self.likelihood(log_cond) + self.memory(memory) - (30.0 * (1 - present)[:, :, None, None]).to(prior.dtype)
         t = torch.cat([odds_to_one(first).to(prior.dtype), log_cond * 0.25], 1)
         return first + self.tail2(F.silu(self.tail1(t)))
 

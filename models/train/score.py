@@ -139,7 +139,7 @@ def stream(sequences, loss=0.0, burst=0.0, sigma=0.0, tiling=(4, 2), seed=0, hol
             if not received.any():
                 present = np.ones(NCLASS, bool)
             scores = soft_scores(truth, present, sigma, False, rng) if sigma else one_hot(truth)
-            held.step()
+            held.step(seq.period)
             memory = held if hold else Held()
             shown = as_received(scores, sigma) if sigma else truth
             cls, freshness = memory.filled(shown, received) if filled else memory.bare()

@@ -26,7 +26,7 @@ HEAD_EVERY = 2  # the head converges sooner than the restore network: it takes e
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--camvid", default="../shared/data/camvid", help="folder with train/label and val/label (default: %(default)s)")
-    p.add_argument("--street", help="folder of procedural street maps, SEED_FRAME.png; a quarter of the samples when given")
+    p.add_argument("--street", help="folder of procedural street maps, SEED_FRAME.png; two fifths of the samples when given")
     p.add_argument("--out", required=True, help="folder of the checkpoint; an unfinished run there is resumed")
     p.add_argument("--start", metavar="BUNDLE", help="begin with the weights of this bundle that have a place")
     p.add_argument("--rate", type=float, default=1e-3, help="highest learning rate (default: %(default)s)")
@@ -124,7 +124,7 @@ def main():
     camvid = Camvid(a.camvid, test_too=True)
     real = camvid.train + (camvid.calibration + camvid.test if a.all_recordings else [])
     drives = street(a.street) if a.street else []
-    parts = [(0.75, real), (0.25, drives)] if drives else [(1.0, real)]
+    parts = [(0.6, real), (0.4, drives)] if drives else [(1.0, real)]
     print(f"{sum(map(len, real))} CamVid maps, {sum(map(len, drives))} street maps, on {device}")
 
     restore = Restore().to(device, memory_format=torch.channels_last)

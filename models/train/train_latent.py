@@ -64,7 +64,7 @@ def main():
     torch.set_num_threads(a.threads)
     camvid = Camvid(a.camvid, test_too=True)
     drives = street(a.street) if a.street else []
-    parts = [(0.75, camvid.train), (0.25, drives)] if drives else [(1.0, camvid.train)]
+    parts = [(0.6, camvid.train), (0.4, drives)] if drives else [(1.0, camvid.train)]
     weights = torch.load(a.checkpoint, map_location="cpu")["ema"]
     restore, head, latent = Restore().eval(), Head().eval(), LatentHead()
     restore.load_state_dict(weights["restore"])

@@ -23,13 +23,13 @@ def picture(image, box=None, flip=False):
     return out[:, :, ::-1].copy() if flip else out
 
 
-def stream(maps, channel, rng):
-    """What a receiver has of the last of `maps`, consecutive ones of a stream that crosses `channel`."""
+def stream(maps, channel, rng, period=1.0):
+    """What a receiver has of the last of `maps`, one every `period` seconds of a stream that crosses `channel`."""
     held = Held()
     for cls in maps[:-1]:
-        held.step()
+        held.step(period)
         held.take(cls, channel.received())
-    held.step()
+    held.step(period)
     return arrived(maps[-1], maps[-1], channel, held, rng)
 
 

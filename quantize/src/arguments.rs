@@ -41,6 +41,9 @@ pub struct Arguments {
     /// Take the maps alone whose file names begin so: a recording of several; with --bundle
     #[arg(long, value_name = "PREFIX", default_value = "")]
     pub only: String,
+    /// Maps a second: what the receiver holds of a scene ages in seconds
+    #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = fps)]
+    pub fps: f64,
     /// Write the samples into a folder, an .npz each, and take those that are there: to go on with a calibration that was cut off, or to
     /// quantize with another tool on the same inputs; with --bundle
     #[arg(long, value_name = "DIR")]
@@ -139,6 +142,11 @@ impl Arguments {
             refuse(told);
         }
     }
+}
+
+fn fps(text: &str) -> Result<f64, String> {
+    let fps = text.parse().ok().filter(|fps| (0.001..=1000.0).contains(fps));
+    fps.ok_or_else(|| "not a number of frames a second, 0.001 to 1000".into())
 }
 
 fn bits(text: &str) -> Result<u8, String> {

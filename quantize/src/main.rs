@@ -112,6 +112,7 @@ fn quantized(
                 samples: arguments.samples.unwrap_or(SAMPLES).into(),
                 seed: arguments.seed,
                 only: &arguments.only,
+                fps: arguments.fps,
             };
             let store = match &arguments.save_samples {
                 Some(folder) => Store::open(folder, network, bundle, &arguments.calib, draw)?,

@@ -6,7 +6,7 @@ use semrx::bundle::Bundle;
 use semrx::engine::kernel::Isa;
 use semrx::engine::plan::Machine;
 use semrx::engine::{Arrays, Engine};
-use semrx::evaluation::{Case, EvaluationError, receive};
+use semrx::evaluation::{Case, EvaluationError, Recording, receive};
 use semrx::maps;
 use semrx::receiver::{Config, Mode, Receiver, SamplerKind, Watched};
 use semrx::sampler::Cache;
@@ -35,12 +35,20 @@ const SAMPLERS: [(SamplerKind, u16); 4] = [
 ];
 
 /// How many samples, by which seed, and of which maps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Draw<'a> {
     pub samples: usize,
     pub seed: u64,
     /// What the names of the maps begin with.
     pub only: &'a str,
+    /// Maps a second.
+    pub fps: f64,
+}
+
+impl Default for Draw<'_> {
+    fn default() -> Self {
+        Draw { samples: 0, seed: 0, only: "", fps: 10.0 }
+    }
 }
 
 impl Samples {
@@ -145,7 +153,7 @@ impl Samples {
                 tick();
                 Ok(())
             };
-            receive(opened.labels(), &truths, &case, draw.seed, each)
+            receive(opened.labels(), Recording { maps: &truths, fps: draw.fps }, &case, draw.seed, each)
                 .map_err(|error: EvaluationError| QuantizeError::calibration(folder, error))?;
         }
         if let Some(error) = failed {

@@ -37,7 +37,7 @@ impl Store {
         let refuse = |reason: &str| failed(io::Error::new(io::ErrorKind::AlreadyExists, reason.to_owned()));
         let manifest = files::read(&bundle.join(MANIFEST), files::MAX_JSON).unwrap_or_default();
         let inputs: Vec<&String> = network.graph.input.iter().map(|input| &input.name).collect();
-        let drawn = json!({"samples": draw.samples, "seed": draw.seed, "only": draw.only, "calib": calib.display().to_string(),
+        let drawn = json!({"samples": draw.samples, "seed": draw.seed, "only": draw.only, "fps": draw.fps, "calib": calib.display().to_string(),
             "bundle": sha256(&manifest), "inputs": inputs});
         let text = format!("{drawn:#}\n");
         fs::create_dir_all(folder).map_err(failed)?;
@@ -46,7 +46,7 @@ impl Store {
             Ok(there) if there == text => {}
             Ok(there) => {
                 let there = serde_json::from_str::<serde_json::Value>(&there).unwrap_or_default();
-                let keys = ["samples", "seed", "only", "calib", "bundle", "inputs"];
+                let keys = ["samples", "seed", "only", "fps", "calib", "bundle", "inputs"];
                 let others: Vec<&str> = keys.into_iter().filter(|key| there[*key] != drawn[*key]).collect();
                 let others = others.join(", ");
                 return Err(refuse(&format!("holds samples of another draw ({others}): give an empty folder")));

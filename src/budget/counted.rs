@@ -89,8 +89,8 @@ pub(super) const NEON: [f32; UNITS] = [
     NONE,   // LinearElement
     NONE,   // RangeElement
     NONE,   // ConstantByte
-    934.00, // FrameCell
-    95.00,  // StepValue
+    990.00, // FrameCell
+    45.00,  // StepValue
     230.00, // NoiseValue
 ];
 
@@ -178,7 +178,7 @@ pub(super) const NEON_DOT: [f32; UNITS] = [
     NONE,   // LinearElement
     NONE,   // RangeElement
     NONE,   // ConstantByte
-    934.00, // FrameCell
-    95.00,  // StepValue
+    990.00, // FrameCell
+    45.00,  // StepValue
     230.00, // NoiseValue
 ];

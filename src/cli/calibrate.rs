@@ -6,9 +6,9 @@ use super::output::print;
 use super::progress::progress;
 use semrx::bundle::Bundle;
 use semrx::engine::Engine;
-use semrx::evaluation::{Calibrated, Case, calibrate, calibration_samples, receive, search_turns};
+use semrx::evaluation::{Calibrated, Case, Recording, calibrate, calibration_samples, receive, search_turns};
 use semrx::receiver::{Config, SamplerKind};
-use semrx::scene::{ClassMap, Scene};
+use semrx::scene::Scene;
 
 pub struct Wanted {
     /// Search turns that save so much, in the place of a threshold.
@@ -20,10 +20,10 @@ pub struct Wanted {
     pub seed: u64,
 }
 
-pub fn run(bundle: &Bundle, maps: &[ClassMap], cases: &[Case], wanted: &Wanted, engine: &Engine) -> Done {
+pub fn run(bundle: &Bundle, recording: Recording<'_>, cases: &[Case], wanted: &Wanted, engine: &Engine) -> Done {
     let mut scenes: Vec<Scene> = Vec::new();
     for case in cases {
-        receive(bundle.labels(), maps, case, wanted.seed, |scene, _, _| {
+        receive(bundle.labels(), recording, case, wanted.seed, |scene, _, _| {
             if scene.known().contains(&false) {
                 scenes.push(scene.clone());
             }

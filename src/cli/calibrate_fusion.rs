@@ -6,12 +6,10 @@ use super::output::print;
 use super::progress::progress;
 use semrx::bundle::Bundle;
 use semrx::engine::Engine;
-use semrx::evaluation::{Case, FusionFinding, calibrate_fusion, fusion_odds};
-use semrx::scene::ClassMap;
+use semrx::evaluation::{Case, FusionFinding, Recording, calibrate_fusion, fusion_odds};
 
-/// `recordings`: consecutive maps, each recording by itself.
-pub fn run(bundle: &Bundle, recordings: &[Vec<ClassMap>], cases: &[Case], seed: u64, engine: &Engine) -> Done {
-    let maps: usize = recordings.iter().map(Vec::len).sum();
+pub fn run(bundle: &Bundle, recordings: &[Recording<'_>], cases: &[Case], seed: u64, engine: &Engine) -> Done {
+    let maps: usize = recordings.iter().map(|recording| recording.maps.len()).sum();
     let progress = progress(maps * cases.len(), "frames");
     let odds = fusion_odds(bundle, recordings, cases, seed, engine, &mut || progress.inc(1))?;
     progress.finish_and_clear();

@@ -6,8 +6,7 @@ use super::output::print;
 use super::progress::progress;
 use semrx::bundle::{Bundle, GateChannel, sha256};
 use semrx::engine::Engine;
-use semrx::evaluation::{BINS, Case, GateFinding, calibrate_gate, gate_splits, gate_trials};
-use semrx::scene::ClassMap;
+use semrx::evaluation::{BINS, Case, GateFinding, Recording, calibrate_gate, gate_splits, gate_trials};
 
 /// Splits of the blocks in two halves, one of which says the thresholds that the other tries.
 const SPLITS: u64 = 100;
@@ -20,9 +19,8 @@ pub struct Wanted {
     pub seed: u64,
 }
 
-/// `recordings`: consecutive maps, each recording by itself.
-pub fn run(bundle: &Bundle, recordings: &[Vec<ClassMap>], cases: &[Case], wanted: &Wanted, engine: &Engine) -> Done {
-    let maps: usize = recordings.iter().map(Vec::len).sum();
+pub fn run(bundle: &Bundle, recordings: &[Recording<'_>], cases: &[Case], wanted: &Wanted, engine: &Engine) -> Done {
+    let maps: usize = recordings.iter().map(|recording| recording.maps.len()).sum();
     let progress = progress(maps * cases.len(), "frames");
     let trials = gate_trials(bundle, recordings, cases, wanted.seed, engine, &mut || progress.inc(1))?;
     progress.finish_and_clear();
@@ -35,7 +33,8 @@ pub fn run(bundle: &Bundle, recordings: &[Vec<ClassMap>], cases: &[Case], wanted
         )));
     }
     let kept = gate_splits(&trials, alpha, delta, SPLITS);
-    let cells: Vec<u8> = recordings.iter().flatten().flat_map(|map| &map.cells).copied().collect();
+    let cells: Vec<u8> =
+        recordings.iter().flat_map(|recording| recording.maps).flat_map(|map| &map.cells).copied().collect();
     let mut text = format!(
         "{} recordings, {maps} maps, {} channels; a risk of {alpha} at most, at confidence {}\n{:<24}{:>8}{:>10}{:>10}{:>10}{:>10}{:>18}\n",
         recordings.len(),

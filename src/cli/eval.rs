@@ -11,8 +11,8 @@ use clap::Args;
 use semrx::bundle::Bundle;
 use semrx::engine::Engine;
 use semrx::evaluation::{
-    Case, DepthScores, Drive, EvaluationError, Outcome, Refining, Row, Sample, Score, Scores, SnrError, evaluate,
-    gate_risk, gate_trials, paired_f1, rows,
+    Case, DepthScores, Drive, EvaluationError, Outcome, Recording, Refining, Row, Sample, Score, Scores, SnrError,
+    evaluate, gate_risk, gate_trials, paired_f1, rows,
 };
 use semrx::link::ChannelSpec;
 use semrx::receiver::{Depth, Mode, Perceiver};
@@ -38,12 +38,12 @@ Rows: layout-only (the rule on what arrived), prior (most common class of each c
 argmax and fds (soft payloads), semantic_first (the head on what arrived), hybrid N (head, N sampler steps, head again, both fused), adaptive N (N steps at most: none once the
 decision has settled), gate N (the same where the gate asks for it, the head alone elsewhere), steady (its hazards with hysteresis over the stream),
 latent (one step, read by a head of its own, and no map), view N (a photograph of every frame, and the head on what a perceiver sees in it): where the bundle has their models.
-  semrx eval --maps maps/
+  semrx eval --maps maps/ --fps 1
   semrx eval --maps maps/ --report evidence.html --beside street-float
   semrx eval --maps maps/ --depth
   semrx eval --maps labels/ --images photographs/ --rows 'layout-only,gate 1'
   semrx eval --maps maps/ --last 21 --calibrate-cache --sampler ddim
-  semrx eval --maps maps/ --calibrate-gate --alpha 0.1 --confidence 0.9
+  semrx eval --maps maps/ --fps 10,0006R0=1 --calibrate-gate --alpha 0.1 --confidence 0.9
   semrx eval --maps maps/ --channel tile-loss=0.5 --channel tile-loss=0.5,burst=3 --json")]
 pub struct Options {
     /// Folder of index PNGs
@@ -58,6 +58,9 @@ pub struct Options {
     /// Only the last so many of them
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     last: Option<u32>,
+    /// Frames a second: what is held of a scene ages in seconds; NAME=FPS for the files whose names have that beginning, up to the last _ [default: 10]
+    #[arg(long, value_name = "[NAME=]FPS", value_delimiter = ',', value_parser = rate)]
+    fps: Vec<Rate>,
     /// The models: a folder, or the name of a bundle
     #[arg(long, value_name = "BUNDLE", default_value = "street")]
     bundle: PathBuf,
@@ -144,6 +147,23 @@ pub struct Options {
     sampler: SamplerName,
 }
 
+/// Frames a second, of all recordings or of one.
+type Rate = (Option<String>, f64);
+
+fn rate(text: &str) -> Result<Rate, String> {
+    let (name, fps) = text.rsplit_once('=').map_or((None, text), |(name, fps)| (Some(name.to_owned()), fps));
+    let fps = fps.parse().ok().filter(|fps| (0.001..=1000.0).contains(fps));
+    Ok((name, fps.ok_or("not a number of frames a second, 0.001 to 1000")?))
+}
+
+impl Options {
+    /// Frames a second of a recording.
+    fn fps(&self, recording: &str) -> f64 {
+        let told = |name: Option<&str>| self.fps.iter().rfind(|(of, _)| of.as_deref() == name).map(|(_, fps)| *fps);
+        told(Some(recording)).or_else(|| told(None)).unwrap_or(10.0)
+    }
+}
+
 fn share(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "not a share, 0 to 1".into())
 }
@@ -217,6 +237,7 @@ pub fn run(options: &Options) -> Done {
         })
         .collect();
 
+    let fps = recordings.first().map_or(1.0, |name| options.fps(name));
     if options.calibrate_cache {
         let cases: Vec<Case> = cases.into_iter().filter(|case| case.payload == Payload::Map).collect();
         let wanted = calibrate::Wanted {
@@ -227,14 +248,18 @@ pub fn run(options: &Options) -> Done {
             sampler: options.sampler.into(),
             seed: options.seed,
         };
-        return calibrate::run(&bundle, &truths, &cases, &wanted, &engine);
+        return calibrate::run(&bundle, Recording { maps: &truths, fps }, &cases, &wanted, &engine);
     }
     if options.calibrate_gate || options.calibrate_fusion {
         let wanted =
             calibrate_gate::Wanted { alpha: options.alpha, delta: 1.0 - options.confidence, seed: options.seed };
-        let mut maps = truths.into_iter();
-        let lengths = recordings.chunk_by(|a, b| a == b).map(<[_]>::len);
-        let recordings: Vec<Vec<ClassMap>> = lengths.map(|length| maps.by_ref().take(length).collect()).collect();
+        let mut left = &truths[..];
+        let taken = |names: &[&str]| {
+            let (maps, rest) = left.split_at(names.len());
+            left = rest;
+            Recording { maps, fps: options.fps(names[0]) }
+        };
+        let recordings: Vec<Recording<'_>> = recordings.chunk_by(|a, b| a == b).map(taken).collect();
         return match options.calibrate_fusion {
             true => calibrate_fusion::run(&bundle, &recordings, &cases, options.seed, &engine),
             false => calibrate_gate::run(&bundle, &recordings, &cases, &wanted, &engine),
@@ -248,7 +273,7 @@ pub fn run(options: &Options) -> Done {
         let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
         opened.map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
     }
-    let maps = Maps { truths: &truths, files };
+    let maps = Maps { truths: &truths, files, fps };
     let evaluated = Evaluated::of(bundle, &maps, &cases, options, &engine)?;
     if let Some(path) = &options.report {
         let mut bundles = vec![evaluated];
@@ -260,7 +285,7 @@ pub fn run(options: &Options) -> Done {
             }
             bundles.push(Evaluated::of(beside, &maps, &cases, options, &engine)?);
         }
-        return report(path, options, &truths, &cases, bundles, &engine);
+        return report(path, options, &maps, &cases, bundles, &engine);
     }
     let Evaluated { rows, outcomes, .. } = evaluated;
     let text = match (options.depth, options.json) {
@@ -276,6 +301,7 @@ pub fn run(options: &Options) -> Done {
 struct Maps<'a> {
     truths: &'a [ClassMap],
     files: &'a [PathBuf],
+    fps: f64,
 }
 
 /// A bundle on all cases.
@@ -298,7 +324,7 @@ impl Evaluated {
         let rows = if options.depth { depth_rows() } else { chosen(rows(&bundle)?, &options.rows)? };
         let seen = options.images.as_deref().map(|dir| perceived(&bundle, dir, maps.files, engine)).transpose()?;
         let mut evaluated = Evaluated { bundle, rows, seen, outcomes: Vec::new() };
-        evaluated.outcomes = evaluated.on(cases, maps.truths, options, engine)?;
+        evaluated.outcomes = evaluated.on(cases, maps, options, engine)?;
         Ok(evaluated)
     }
 
@@ -306,11 +332,12 @@ impl Evaluated {
     fn on(
         &self,
         cases: &[Case],
-        truths: &[ClassMap],
+        maps: &Maps<'_>,
         options: &Options,
         engine: &Engine,
     ) -> Result<Vec<(Outcome, Vec<Scores>)>, Failure> {
-        let drive = Drive { truths, sent: self.seen.as_deref().unwrap_or(truths) };
+        let Maps { truths, fps, .. } = *maps;
+        let drive = Drive { truths, sent: self.seen.as_deref().unwrap_or(truths), fps };
         evaluate_all(&self.bundle, drive, cases, &self.rows, options, engine)
     }
 }
@@ -368,7 +395,7 @@ const RATE_CHANNEL: &str = "tile-loss=0.1";
 fn report(
     path: &Path,
     options: &Options,
-    truths: &[ClassMap],
+    maps: &Maps<'_>,
     cases: &[Case],
     bundles: Vec<Evaluated>,
     engine: &Engine,
@@ -382,16 +409,17 @@ fn report(
         .collect();
     let mut evidence = Vec::new();
     for evaluated in bundles {
-        let rates = evaluated.on(&rates, truths, options, engine)?;
+        let rates = evaluated.on(&rates, maps, options, engine)?;
         let Evaluated { bundle, rows, outcomes, .. } = evaluated;
-        let bar = progress(truths.len() * cases.len(), "frames, for the gate");
-        let recordings = [truths.to_vec()];
+        let bar = progress(maps.truths.len() * cases.len(), "frames, for the gate");
+        let recordings = [Recording { maps: maps.truths, fps: maps.fps }];
         let trials = gate_trials(&bundle, &recordings, cases, options.seed, engine, &mut || bar.inc(1))?;
         bar.finish_and_clear();
         let (name, gate) = (bundle.name().to_owned(), bundle.calibrated_gate.clone());
         evidence.push(Evidence { bundle: name, outcomes, rates, trials, gate, rows });
     }
-    let about = About { maps: options.maps.display().to_string(), frames: truths.len(), seeds: options.seeds.into() };
+    let about =
+        About { maps: options.maps.display().to_string(), frames: maps.truths.len(), seeds: options.seeds.into() };
     eval_report::write(path, &about, &evidence)?;
     let bundles: Vec<&str> = evidence.iter().map(|one| one.bundle.as_str()).collect();
     print(&format!("{}: {}, channels: {}\n", path.display(), bundles.join(" and "), cases.len()))

@@ -1,6 +1,7 @@
 //! A model with a fixed interface: named float inputs and outputs of known sizes, checked when it is opened.
 
 use super::front::Reference;
+use super::kernel::Isa;
 use super::plan::{Machine, Port, Stays};
 use super::{EngineError, Macs, Planned, Source};
 
@@ -11,6 +12,16 @@ pub enum Engine {
     Plan(Machine),
     /// tract, in floats: the reference.
     Tract,
+}
+
+impl Engine {
+    /// Of the kernels that work beside the models.
+    pub fn isa(&self) -> Isa {
+        match self {
+            Engine::Plan(machine) => machine.isa,
+            Engine::Tract => Isa::best(),
+        }
+    }
 }
 
 /// Names and shapes of all inputs and outputs, all `float32`.

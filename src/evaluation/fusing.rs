@@ -1,11 +1,10 @@
 //! Temperatures of log-odds, under which they are probabilities (Guo, Pleiss, Sun, Weinberger 2017): of the head's alone, and of the pool of two decisions
 //! (a logarithmic one: Genest, Zidek 1986). A temperature is told by its inverse, the weight that log-odds are multiplied with.
 
-use super::{Case, EvaluationError, Tried, try_all};
+use super::{Case, EvaluationError, Recording, Tried, try_all};
 use crate::bundle::Bundle;
 use crate::engine::Engine;
 use crate::report::metrics::Reliability;
-use crate::scene::ClassMap;
 use crate::scene::rule::PAIRS;
 
 /// Log-odds count up to here: beyond, they say no more than sure.
@@ -52,7 +51,7 @@ pub struct FusionFinding {
 /// [`EvaluationError`].
 pub fn fusion_odds(
     bundle: &Bundle,
-    recordings: &[Vec<ClassMap>],
+    recordings: &[Recording<'_>],
     cases: &[Case],
     seed: u64,
     engine: &Engine,

@@ -1,12 +1,11 @@
 //! Thresholds of the gate with a risk that they keep: learn then test (Angelopoulos, Bates, Candes, Jordan, Lei 2021).
 
-use super::{Case, EvaluationError, Sample, Tried, Verdict, try_all};
+use super::{Case, EvaluationError, Recording, Sample, Tried, Verdict, try_all};
 use crate::bundle::{Bundle, GateBin, GateChannel};
 use crate::engine::Engine;
 use crate::noise::Noise;
 use crate::receiver::Decision;
 use crate::report::metrics::free_error;
-use crate::scene::ClassMap;
 use crate::scene::rule::HazardSet;
 
 /// Frames in a row that count as one observation: they are too much alike to count as more.
@@ -61,14 +60,14 @@ pub struct GateFinding {
 /// [`EvaluationError`].
 pub fn gate_trials(
     bundle: &Bundle,
-    recordings: &[Vec<ClassMap>],
+    recordings: &[Recording<'_>],
     cases: &[Case],
     seed: u64,
     engine: &Engine,
     tick: &mut dyn FnMut(),
 ) -> Result<Vec<GateTrial>, EvaluationError> {
     let mut firsts = vec![0];
-    for maps in recordings {
+    for Recording { maps, .. } in recordings {
         firsts.push(firsts[firsts.len() - 1] + maps.len().div_ceil(BLOCK));
     }
     let mut trials = Vec::new();

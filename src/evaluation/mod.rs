@@ -151,6 +151,16 @@ pub struct Drive<'a> {
     pub truths: &'a [ClassMap],
     /// What is sent: the same, or what somebody saw of it.
     pub sent: &'a [ClassMap],
+    /// Frames a second.
+    pub fps: f64,
+}
+
+/// Consecutive maps.
+#[derive(Debug, Clone, Copy)]
+pub struct Recording<'a> {
+    pub maps: &'a [ClassMap],
+    /// Frames a second: what is held of a scene ages in seconds.
+    pub fps: f64,
 }
 
 /// Sends the frames of `drive`, on the bundle's grid, through the case's channel and judges the `rows` on every frame that arrived; one of them
@@ -184,7 +194,8 @@ pub fn evaluate(
         steady: Default::default(),
     };
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); rows.len()];
-    let arrived = receive(labels, drive.sent, case, seed, |scene, _, sequence| {
+    let sent = Recording { maps: drive.sent, fps: drive.fps };
+    let arrived = receive(labels, sent, case, seed, |scene, _, sequence| {
         let truth = &drive.truths[sequence as usize];
         let judged = judges.judge(rows, scene, truth, sequence)?;
         for (row, judged) in samples.iter_mut().zip(judged) {
@@ -208,14 +219,14 @@ pub struct Arrived {
     pub snr_error: Option<SnrError>,
 }
 
-/// Sends `maps`, consecutive frames, through the case's channel, and gives each scene that arrives to `each`, with what was sent and its sequence
+/// Sends a recording through the case's channel, and gives each scene that arrives to `each`, with what was sent and its sequence
 /// number.
 ///
 /// # Errors
 /// What `each` returns, and [`EvaluationError::Send`].
 pub fn receive(
     labels: &'static LabelSet,
-    maps: &[ClassMap],
+    recording: Recording<'_>,
     case: &Case,
     seed: u64,
     mut each: impl FnMut(&Scene<'static>, &ClassMap, u32) -> Result<(), EvaluationError>,
@@ -238,8 +249,9 @@ pub fn receive(
     let (mut bytes, mut frames) = (srx::MAGIC.len(), 0);
     let mut snrs_cdb = Vec::new();
     let mut arrived: Vec<Packet> = Vec::new();
+    let Recording { maps, fps } = recording;
     for (index, map) in maps.iter().enumerate() {
-        let sent = sender.send(map, index as u64 * 100_000, &mut arrived);
+        let sent = sender.send(map, (index as f64 / fps * 1e6).round() as u64, &mut arrived);
         sent.map_err(|error| EvaluationError::Send { map: index, error })?;
         if index + 1 == maps.len() {
             sender.end(&mut arrived);
@@ -293,7 +305,7 @@ struct Tried<'a> {
 /// for each frame.
 fn try_all(
     bundle: &Bundle,
-    recordings: &[Vec<ClassMap>],
+    recordings: &[Recording<'_>],
     cases: &[Case],
     seed: u64,
     engine: &Engine,
@@ -303,9 +315,9 @@ fn try_all(
     let rule = Rule::new(bundle.grid(), bundle.labels());
     let config = Config { mode: Mode::Hybrid, seed, ..Config::default() };
     let mut receiver = Receiver::open(bundle, config, Default::default(), engine)?;
-    for (recording, maps) in recordings.iter().enumerate() {
+    for (recording, &sent) in recordings.iter().enumerate() {
         for case in cases {
-            receive(bundle.labels(), maps, case, seed, |scene, truth, sequence| {
+            receive(bundle.labels(), sent, case, seed, |scene, truth, sequence| {
                 tick();
                 let provisional = receiver.provisional(scene)?;
                 let received = *receiver.belief();

@@ -27,7 +27,7 @@ pub struct Condition {
     mask: Vec<f32>,
     /// Class bits of the held scene, a plane a bit; where none is held, as [`HeldScene`] says.
     held: Vec<f32>,
-    /// `2^(-age / 2)`, age in frames; where nothing is held, as [`HeldScene`] says.
+    /// `2^(-age / 2)`, age in seconds; where nothing is held, as [`HeldScene`] says.
     age: Vec<f32>,
     /// 1 for each class of the present set.
     present: Vec<f32>,
@@ -85,8 +85,8 @@ impl Condition {
             }
         }
         for cell in 0..self.cells {
-            let (class, age) = (scene.held()[cell], scene.held_age()[cell]);
-            self.hold(cell, (class != NEVER).then(|| (class, libm::exp2f(-(age as f32) / 2.0))));
+            let (class, age_us) = (scene.held()[cell], scene.held_age_us()[cell]);
+            self.hold(cell, (class != NEVER).then(|| (class, libm::exp2f(-(age_us as f32) / 2e6))));
         }
         self.fill_held(scene);
     }
@@ -196,12 +196,12 @@ mod tests {
         };
         let mut scene = Scene::new(params);
         let mut scratch = Scratch::new();
-        // Tiles of two cells: 3 was shown in the second one a frame ago, 9 is shown in the third one now.
+        // Tiles of two cells: 3 was shown in the second one a second ago, 9 is shown in the third one now.
         for (sequence, class, tile) in [(0, 3, 1), (1, 9, 2)] {
             let header = Header {
                 stream: 1,
                 sequence,
-                capture_us: 0,
+                capture_us: u64::from(sequence) * 1_000_000,
                 key: true,
                 reference: None,
                 params,

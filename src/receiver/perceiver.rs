@@ -1,7 +1,8 @@
 //! A perceiver: the class map of a photograph, by a segmenter that knows nothing of channels.
 
-use super::refine::{likeliest, softmax};
+use super::refine::likeliest;
 use crate::bundle::{Bundle, BundleError};
+use crate::engine::kernel::{Isa, softmax};
 use crate::engine::{Engine, EngineError, Interface, Session};
 use crate::scene::ClassMap;
 use crate::wire::Grid;
@@ -11,6 +12,7 @@ use image::imageops::{self, FilterType};
 /// The role `perceive`, with its buffers.
 #[derive(Debug)]
 pub struct Perceiver {
+    isa: Isa,
     session: Session,
     grid: Grid,
     /// Width and height of what it takes.
@@ -37,7 +39,8 @@ impl Perceiver {
         let session = bundle.session("perceive", engine, &interface)?;
         let (values, logits) = (image.iter().product(), logits.iter().product());
         let (image, posterior, cells) = (vec![0.0; values], vec![0.0; logits], vec![0; grid.cells()]);
-        Ok(Perceiver { session, grid, size, image, logits: vec![0.0; logits], posterior, cells })
+        let isa = engine.isa();
+        Ok(Perceiver { isa, session, grid, size, image, logits: vec![0.0; logits], posterior, cells })
     }
 
     pub(super) fn session(&self) -> &Session {
@@ -67,7 +70,7 @@ impl Perceiver {
             }
         }
         self.session.run(&[&self.image], &mut [&mut self.logits])?;
-        softmax(&self.logits, self.grid.cells(), &mut self.posterior);
+        softmax::run(self.isa, &self.logits, self.grid.cells(), &mut self.posterior);
         likeliest(&self.posterior, &mut self.cells);
         Ok(())
     }

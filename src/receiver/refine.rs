@@ -3,6 +3,7 @@
 use super::arrived;
 use super::condition::{self, BITS, Condition, class_bits};
 use crate::bundle::{Bundle, BundleError};
+use crate::engine::kernel::{Isa, softmax};
 use crate::engine::{Engine, EngineError, Interface, Session};
 use crate::noise::Noise;
 use crate::sampler::{
@@ -70,6 +71,7 @@ pub struct Watched<'a> {
 /// The restore network with its buffers.
 #[derive(Debug)]
 pub(super) struct Refiner {
+    isa: Isa,
     restore: Session,
     /// Its part around the deep feature, where the cache asks that.
     shallow: Option<Session>,
@@ -90,6 +92,7 @@ pub(super) struct Refiner {
 
 /// The restore network as the sampler asks it about one scene.
 struct Asked<'a> {
+    isa: Isa,
     restore: &'a mut Session,
     shallow: Option<&'a mut Session>,
     condition: &'a Condition,
@@ -148,6 +151,7 @@ impl Refiner {
             shallow = Some(bundle.session("restore_shallow", engine, &interface)?);
         }
         Ok(Refiner {
+            isa: engine.isa(),
             restore,
             shallow,
             karras,
@@ -207,9 +211,12 @@ impl Refiner {
             SamplerKind::Consistency => &consistency,
             SamplerKind::Ddim => &Ddim,
         };
-        let Refiner { restore, shallow, weights, posterior, is_first, is_first_shallow, exploding, sigmas, .. } = self;
-        let shallow = shallow.as_mut();
-        let mut asked = Asked { restore, shallow, condition, weights, posterior, is_first, is_first_shallow, watch };
+        let Refiner {
+            isa, restore, shallow, weights, posterior, is_first, is_first_shallow, exploding, sigmas, ..
+        } = self;
+        let (isa, shallow) = (*isa, shallow.as_mut());
+        let mut asked =
+            Asked { isa, restore, shallow, condition, weights, posterior, is_first, is_first_shallow, watch };
         exploding.advance(sigmas, step, &mut asked)
     }
 
@@ -283,24 +290,9 @@ impl Restorer for Asked<'_> {
     }
 
     fn estimate(&mut self, logits: &[f32], x0: &mut [f32]) {
-        softmax(logits, self.weights.len(), self.posterior);
+        softmax::run(self.isa, logits, self.weights.len(), self.posterior);
         arrived::put_back(self.condition.channel(), self.weights, self.posterior);
         expected_bits(self.posterior, self.weights.len(), x0);
-    }
-}
-
-/// Per cell over planes of `count` values.
-pub(super) fn softmax(logits: &[f32], count: usize, out: &mut [f32]) {
-    let classes = logits.len() / count;
-    for cell in 0..count {
-        let highest = (0..classes).map(|class| logits[class * count + cell]).fold(f32::MIN, f32::max);
-        let mut sum = 0.0;
-        for class in 0..classes {
-            let weight = libm::expf(logits[class * count + cell] - highest);
-            out[class * count + cell] = weight;
-            sum += weight;
-        }
-        (0..classes).for_each(|class| out[class * count + cell] /= sum);
     }
 }
 
@@ -342,8 +334,8 @@ mod tests {
         // Two cells, three classes.
         let logits = [2.0, 0.0, 0.5, 1.0, -3.0, 0.0];
         let (mut posterior, mut colder) = ([0.0; 6], [0.0; 6]);
-        softmax(&logits, 2, &mut posterior);
-        softmax(&logits.map(|logit| logit / 1.3), 2, &mut colder);
+        softmax::run(Isa::best(), &logits, 2, &mut posterior);
+        softmax::run(Isa::best(), &logits.map(|logit| logit / 1.3), 2, &mut colder);
         for (cell, class) in [(0, 0), (1, 1)] {
             let found = tempered(&posterior, 2, cell, class, 1.3);
             assert!((found - colder[class * 2 + cell]).abs() < 1e-6, "{found}");
@@ -354,7 +346,7 @@ mod tests {
     fn softmax_and_bits_by_cell() {
         // Two cells, three classes: the first surely class 2, the second even between 0 and 1.
         let mut posterior = [0.0; 6];
-        softmax(&[0.0, 5.0, 0.0, 5.0, 40.0, -40.0], 2, &mut posterior);
+        softmax::run(Isa::best(), &[0.0, 5.0, 0.0, 5.0, 40.0, -40.0], 2, &mut posterior);
         assert!((posterior[4] - 1.0).abs() < 1e-6 && (posterior[1] - 0.5).abs() < 1e-6);
         let mut bits = [9.0; 8];
         expected_bits(&posterior, 2, &mut bits);

@@ -82,6 +82,8 @@ pub struct Scene<'a> {
     #[cfg(feature = "alloc")]
     decider: Decider,
     sequence: Option<u32>,
+    /// When the last frame begun was captured, by the sender's clock.
+    captured_us: Option<u64>,
     is_key: bool,
     /// Told by the link.
     snr_cdb: Option<i16>,
@@ -97,7 +99,8 @@ pub struct Scene<'a> {
 #[derive(Debug)]
 struct Held<'a> {
     cells: Buffer<'a, u8>,
-    age: Buffer<'a, u16>,
+    /// Since the capture of the frame that showed it, in microseconds.
+    age: Buffer<'a, u32>,
 }
 
 /// What delta frames lean on: the last key frame, as far as it arrived.
@@ -145,6 +148,7 @@ impl<'a> Scene<'a> {
             present: heapless::Vec::new(),
             decider: Decider::default(),
             sequence: None,
+            captured_us: None,
             is_key: false,
             snr_cdb: None,
             blind_snr_cdb: None,
@@ -178,6 +182,7 @@ impl<'a> Scene<'a> {
             #[cfg(feature = "alloc")]
             decider: Decider::default(),
             sequence: None,
+            captured_us: None,
             is_key: false,
             snr_cdb: None,
             blind_snr_cdb: None,
@@ -201,7 +206,7 @@ impl<'a> Scene<'a> {
             return Err(Full);
         }
         self.params = params;
-        (self.sequence, self.open, self.lacks_key) = (None, false, false);
+        (self.sequence, self.captured_us, self.open, self.lacks_key) = (None, None, false, false);
         self.lay_out()
     }
 
@@ -247,16 +252,18 @@ impl<'a> Scene<'a> {
         &self.params
     }
 
-    /// Starts the frame of `header`: the last frame's cells become the held scene, which ages by the frames since.
+    /// Starts the frame of `header`: the last frame's cells become the held scene, which ages by the time between both captures. Where the sender's
+    /// clock was set back, it doesn't age.
     ///
     /// The header's parameters are those of the scene, and its sequence number is past the last frame's.
     pub fn begin(&mut self, header: &Header) {
         self.hold();
-        let age = self.sequence.map_or(0, |last| header.sequence.saturating_sub(last));
-        let age = age.min(u16::MAX as u32) as u16;
+        let since =
+            self.captured_us.map_or(0, |last| header.capture_us.saturating_sub(last)).min(u32::MAX.into()) as u32;
         if let Some(held) = &mut self.held {
-            held.age.iter_mut().for_each(|held| *held = held.saturating_add(age));
+            held.age.iter_mut().for_each(|age| *age = age.saturating_add(since));
         }
+        self.captured_us = Some(header.capture_us);
         self.sequence = Some(header.sequence);
         self.is_key = header.key;
         self.known.fill(false);
@@ -487,8 +494,9 @@ impl<'a> Scene<'a> {
         self.held.as_ref().map_or(&[], |held| &held.cells)
     }
 
-    /// Age of each held cell in frames, at least 1 where a class is held. Empty in lent memory.
-    pub fn held_age(&self) -> &[u16] {
+    /// Age of each held cell in microseconds, from the capture of the frame that showed it to that of this frame; an hour and more is 71 minutes. Empty in lent
+    /// memory.
+    pub fn held_age_us(&self) -> &[u32] {
         self.held.as_ref().map_or(&[], |held| &held.age)
     }
 
@@ -581,11 +589,11 @@ mod tests {
         assert_eq!(scene.known_permille(), 750);
         assert!(scene.held().iter().all(|&class| class == NEVER));
         receive(&mut scene, 1, 4, &[0, 3]);
-        assert_eq!((scene.held()[0], scene.held_age()[0]), (3, 1));
+        assert_eq!((scene.held()[0], scene.held_age_us()[0]), (3, 100_000));
         assert_eq!(scene.held()[511], NEVER);
         receive(&mut scene, 4, 5, &[0, 1, 2, 3]);
-        assert_eq!((scene.held()[0], scene.held_age()[0]), (3, 4));
-        assert_eq!((scene.held()[31], scene.held_age()[31]), (4, 3));
+        assert_eq!((scene.held()[0], scene.held_age_us()[0]), (3, 400_000));
+        assert_eq!((scene.held()[31], scene.held_age_us()[31]), (4, 300_000));
         assert_eq!(scene.known_permille(), 0);
     }
 

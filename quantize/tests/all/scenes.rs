@@ -27,7 +27,7 @@ fn noise_levels_and_channels_have_their_share() {
     let maps = street(folder.path(), 8);
     let network = Network::read(&bundle().join("restore.onnx")).unwrap();
     let mut ticks = 0;
-    let draw = Draw { samples: 32, seed: 3, only: "" };
+    let draw = Draw { samples: 32, seed: 3, ..Draw::default() };
     let samples = Samples::of_scenes(&network, &bundle(), &maps, draw, &Store::none(), || ticks += 1).unwrap();
     assert_eq!((samples.len(), ticks), (32, 32));
     let of = |index: usize, name: &str| samples.read(index).unwrap().floats(name).unwrap().to_vec();

@@ -87,7 +87,7 @@ fn restored() -> &'static [(f32, f32)] {
         let folder = folder();
         let maps = street(folder.path(), 8);
         let network = Network::read(&bundle().join("restore.onnx")).unwrap();
-        let draw = Draw { samples: 32, seed: 3, only: "" };
+        let draw = Draw { samples: 32, seed: 3, ..Draw::default() };
         let samples = Samples::of_bundle(&network, &bundle(), &maps, draw, &Store::none(), || ()).unwrap();
         let of = |index: usize| {
             let given = samples.read(index).unwrap();

@@ -26,6 +26,7 @@ pub mod pointwise;
 pub mod pool;
 pub mod ring;
 pub mod shelf;
+pub mod softmax;
 mod stored;
 pub mod table8;
 pub mod tensor;

@@ -71,9 +71,9 @@ fn shipped(name: &str) -> PathBuf {
 /// Bytes that a run writes to. Changed on purpose? Then these are the new ones.
 const ARENAS: [(&str, usize); 4] = [
     ("street-float/head.onnx", 3_073_920),
-    ("street-float/restore.onnx", 4_079_168),
+    ("street-float/restore.onnx", 5_062_720),
     ("street/head.onnx", 2_042_432),
-    ("street/restore.onnx", 2_597_824),
+    ("street/restore.onnx", 2_599_232),
 ];
 
 #[test]
