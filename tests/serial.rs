@@ -229,8 +229,12 @@ fn a_device_that_goes_away_is_opened_again_when_it_is_back() {
 
 #[test]
 fn a_device_that_stays_away_ends_the_link_after_its_idle_time() {
-    let pty = Pty::new();
-    let mut source = source(&pty, 300);
+    // By a name of its own: that of the device goes to the next one that another test opens.
+    let (folder, pty) = (Folder::new("stays-away"), Pty::new());
+    let device = folder.path("line");
+    symlink(&pty.device, &device).unwrap();
+    let mut source = open(&format!("serial:{device}@{FAST}"), 300).unwrap();
+    std::fs::remove_file(&device).unwrap();
     drop(pty);
     let start = Instant::now();
     assert_eq!(source.next().unwrap(), None);
