@@ -42,7 +42,7 @@ pub struct Arguments {
     #[arg(long, value_name = "PREFIX", default_value = "")]
     pub only: String,
     /// Maps a second: what the receiver holds of a scene ages in seconds
-    #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = fps)]
+    #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = semrx::sender::fps)]
     pub fps: f64,
     /// Write the samples into a folder, an .npz each, and take those that are there: to go on with a calibration that was cut off, or to
     /// quantize with another tool on the same inputs; with --bundle
@@ -142,11 +142,6 @@ impl Arguments {
             refuse(told);
         }
     }
-}
-
-fn fps(text: &str) -> Result<f64, String> {
-    let fps = text.parse().ok().filter(|fps| (0.001..=1000.0).contains(fps));
-    fps.ok_or_else(|| "not a number of frames a second, 0.001 to 1000".into())
 }
 
 fn bits(text: &str) -> Result<u8, String> {

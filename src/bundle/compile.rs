@@ -1,7 +1,7 @@
 //! From a bundle's folder to a plan file.
 
 use super::plan_file::{self, Kind};
-use super::{Bundle, BundleError, BundleFile, Content, MANIFEST};
+use super::{Bundle, BundleError, Content, MANIFEST};
 use crate::engine;
 use crate::files;
 
@@ -41,7 +41,6 @@ pub fn compile(bundle: &Bundle, keeps: Keeps) -> Result<Vec<u8>, BundleError> {
     if bundle.plan_file().is_some() {
         return Err(fail("it is compiled already".into()));
     }
-    let name = |file: &BundleFile| file.path.file_name().map(|name| name.to_string_lossy().into_owned());
     let mut entries = vec![(MANIFEST.to_owned(), Kind::Whole, bundle.store.manifest()?)];
     for file in bundle.files().iter().filter(|file| file.content == Content::Whole) {
         let (kind, bytes) = match file.role.as_str() {
@@ -49,7 +48,7 @@ pub fn compile(bundle: &Bundle, keeps: Keeps) -> Result<Vec<u8>, BundleError> {
             role if keeps.network(role) => (Kind::Network, engine::compile(&file.path).map_err(BundleError::Engine)?),
             _ => continue,
         };
-        entries.push((name(file).unwrap_or_default(), kind, bytes));
+        entries.push((file.file_name(), kind, bytes));
     }
     plan_file::bytes(&entries).map_err(fail)
 }

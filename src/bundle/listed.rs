@@ -27,6 +27,11 @@ pub struct BundleFile {
 }
 
 impl BundleFile {
+    /// Its name in the manifest.
+    pub(super) fn file_name(&self) -> String {
+        self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
     /// The model that it is.
     ///
     /// # Errors

@@ -249,8 +249,7 @@ impl Bundle {
 
     /// A file that is there whole.
     fn read(&self, file: &BundleFile, limit: u64) -> Result<Vec<u8>, BundleError> {
-        let name = file.path.file_name().map(|name| name.to_string_lossy().into_owned());
-        self.store.read(&name.unwrap_or_default(), limit)
+        self.store.read(&file.file_name(), limit)
     }
 
     /// The head with a name; without one, that which decides where none is asked for.

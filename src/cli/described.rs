@@ -1,14 +1,37 @@
 //! Bundles and models in words.
 
+use super::Done;
 use super::exit::Failure;
+use super::output::print;
+use clap::Args;
 use semrx::bundle::{Bundle, Content};
 use semrx::engine::kernel::Isa;
 use semrx::engine::plan::{Machine, Port, Stays};
 use semrx::engine::{Fallback, Source};
 use serde_json::{Value, json};
 
+/// How what is inspected is shown.
+#[derive(Debug, Args)]
+pub struct Shown {
+    /// Of a model, list every step of its plan
+    #[arg(long)]
+    pub plan: bool,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Shown {
+    pub fn print(&self, described: &Value) -> Done {
+        print(&match self.json {
+            true => format!("{described}\n"),
+            false => words(described, 0),
+        })
+    }
+}
+
 /// Nested JSON as indented lines.
-pub fn words(value: &Value, depth: usize) -> String {
+fn words(value: &Value, depth: usize) -> String {
     let indent = "  ".repeat(depth);
     let entries: Vec<(String, &Value)> = match value {
         Value::Object(object) => object.iter().map(|(key, value)| (key.replace('_', " ") + ":", value)).collect(),

@@ -20,7 +20,7 @@ use semrx::report::metrics::HazardCounts;
 use semrx::report::record::PAIR_NAMES;
 use semrx::sampler::MAX_LEVELS;
 use semrx::scene::ClassMap;
-use semrx::sender::Delta;
+use semrx::sender::{self, Delta};
 use semrx::wire::{Cut, MAX_PARITY, Payload};
 use semrx::{maps, photographs};
 use serde_json::{Value, json};
@@ -152,8 +152,7 @@ type Rate = (Option<String>, f64);
 
 fn rate(text: &str) -> Result<Rate, String> {
     let (name, fps) = text.rsplit_once('=').map_or((None, text), |(name, fps)| (Some(name.to_owned()), fps));
-    let fps = fps.parse().ok().filter(|fps| (0.001..=1000.0).contains(fps));
-    Ok((name, fps.ok_or("not a number of frames a second, 0.001 to 1000")?))
+    Ok((name, sender::fps(fps)?))
 }
 
 impl Options {
@@ -237,7 +236,7 @@ pub fn run(options: &Options) -> Done {
         })
         .collect();
 
-    let fps = recordings.first().map_or(1.0, |name| options.fps(name));
+    let recording = Recording { maps: &truths, fps: options.fps(recordings.first().copied().unwrap_or_default()) };
     if options.calibrate_cache {
         let cases: Vec<Case> = cases.into_iter().filter(|case| case.payload == Payload::Map).collect();
         let wanted = calibrate::Wanted {
@@ -248,7 +247,7 @@ pub fn run(options: &Options) -> Done {
             sampler: options.sampler.into(),
             seed: options.seed,
         };
-        return calibrate::run(&bundle, Recording { maps: &truths, fps }, &cases, &wanted, &engine);
+        return calibrate::run(&bundle, recording, &cases, &wanted, &engine);
     }
     if options.calibrate_gate || options.calibrate_fusion {
         let wanted =
@@ -273,7 +272,7 @@ pub fn run(options: &Options) -> Done {
         let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
         opened.map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
     }
-    let maps = Maps { truths: &truths, files, fps };
+    let maps = Maps { recording, files };
     let evaluated = Evaluated::of(bundle, &maps, &cases, options, &engine)?;
     if let Some(path) = &options.report {
         let mut bundles = vec![evaluated];
@@ -299,9 +298,8 @@ pub fn run(options: &Options) -> Done {
 
 /// What is evaluated on, with the files that it comes from.
 struct Maps<'a> {
-    truths: &'a [ClassMap],
+    recording: Recording<'a>,
     files: &'a [PathBuf],
-    fps: f64,
 }
 
 /// A bundle on all cases.
@@ -336,8 +334,9 @@ impl Evaluated {
         options: &Options,
         engine: &Engine,
     ) -> Result<Vec<(Outcome, Vec<Scores>)>, Failure> {
-        let Maps { truths, fps, .. } = *maps;
-        let drive = Drive { truths, sent: self.seen.as_deref().unwrap_or(truths), fps };
+        let Recording { maps: truths, fps } = maps.recording;
+        let sent = Recording { maps: self.seen.as_deref().unwrap_or(truths), fps };
+        let drive = Drive { truths, sent };
         evaluate_all(&self.bundle, drive, cases, &self.rows, options, engine)
     }
 }
@@ -411,15 +410,14 @@ fn report(
     for evaluated in bundles {
         let rates = evaluated.on(&rates, maps, options, engine)?;
         let Evaluated { bundle, rows, outcomes, .. } = evaluated;
-        let bar = progress(maps.truths.len() * cases.len(), "frames, for the gate");
-        let recordings = [Recording { maps: maps.truths, fps: maps.fps }];
-        let trials = gate_trials(&bundle, &recordings, cases, options.seed, engine, &mut || bar.inc(1))?;
+        let bar = progress(maps.recording.maps.len() * cases.len(), "frames, for the gate");
+        let trials = gate_trials(&bundle, &[maps.recording], cases, options.seed, engine, &mut || bar.inc(1))?;
         bar.finish_and_clear();
         let (name, gate) = (bundle.name().to_owned(), bundle.calibrated_gate.clone());
         evidence.push(Evidence { bundle: name, outcomes, rates, trials, gate, rows });
     }
-    let about =
-        About { maps: options.maps.display().to_string(), frames: maps.truths.len(), seeds: options.seeds.into() };
+    let frames = maps.recording.maps.len();
+    let about = About { maps: options.maps.display().to_string(), frames, seeds: options.seeds.into() };
     eval_report::write(path, &about, &evidence)?;
     let bundles: Vec<&str> = evidence.iter().map(|one| one.bundle.as_str()).collect();
     print(&format!("{}: {}, channels: {}\n", path.display(), bundles.join(" and "), cases.len()))

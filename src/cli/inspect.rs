@@ -1,8 +1,7 @@
 //! `semrx inspect`: what is in a file, in words.
 
-use super::described::{bundle_words, model_words, words};
+use super::described::{Shown, bundle_words, model_words};
 use super::exit::Failure;
-use super::output::print;
 use super::{Done, bundles, generative};
 use clap::Args;
 use semrx::bundle::{Generative, PlanFile};
@@ -29,17 +28,13 @@ Examples:
 pub struct Options {
     /// Capture, packet, ONNX file, plan file, or bundle (a folder, or a name)
     what: PathBuf,
-    /// Of a model, list every step of its plan
-    #[arg(long)]
-    plan: bool,
-    /// Print it as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 pub fn run(options: &Options) -> Done {
     let described = if PlanFile::is_one(&options.what) {
-        bundle(&options.what, options.plan)?
+        bundle(&options.what, options.shown.plan)?
     } else if options.what.is_file() {
         let mut magic = [0; 4];
         let mut file = File::open(&options.what).map_err(|error| cannot(&options.what, &error))?;
@@ -48,18 +43,14 @@ pub fn run(options: &Options) -> Done {
             [] => return Err(Failure::refused(format!("{}: the file is empty", options.what.display()))),
             start if start.starts_with(&srx::MAGIC[..3]) => capture(&options.what)?,
             [SYNC, ..] => packet(&options.what)?,
-            _ => model(&options.what, options.plan)?,
+            _ => model(&options.what, options.shown.plan)?,
         }
     } else if options.what.exists() || options.what.components().count() == 1 {
-        bundle(&options.what, options.plan)?
+        bundle(&options.what, options.shown.plan)?
     } else {
         return Err(Failure::refused(format!("{}: no such file or folder", options.what.display())));
     };
-    let text = match options.json {
-        true => format!("{described}\n"),
-        false => words(&described, 0),
-    };
-    print(&text)?;
+    options.shown.print(&described)?;
     match described.get("damage").and_then(Value::as_str) {
         Some(damage) => Err(Failure::refused(damage)),
         None => Ok(()),

@@ -1,7 +1,6 @@
 //! `semrx inspect` of a device: what is in a plan file, in words.
 
-use super::described::{bundle_words, words};
-use super::output::print;
+use super::described::{Shown, bundle_words};
 use super::{Done, bundles};
 use clap::Args;
 use std::path::PathBuf;
@@ -15,18 +14,10 @@ Examples:
 pub struct Options {
     /// Plan file
     what: PathBuf,
-    /// List every step of the models' plans
-    #[arg(long)]
-    plan: bool,
-    /// Print it as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 pub fn run(options: &Options) -> Done {
-    let described = bundle_words(&bundles::open(&options.what)?, options.plan)?;
-    print(&match options.json {
-        true => format!("{described}\n"),
-        false => words(&described, 0),
-    })
+    options.shown.print(&bundle_words(&bundles::open(&options.what)?, options.shown.plan)?)
 }

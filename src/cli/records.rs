@@ -38,7 +38,7 @@ impl RecordFile {
 
     /// For records that follow those that are there: what a power cut has left behind the last whole line is cut off. A disk without room is no error yet.
     pub fn append(path: &Path) -> Result<Self, Failure> {
-        let file = match open(path).and_then(|mut file| mend(path, &mut file).map(|()| file)) {
+        let file = match open_mended(path) {
             Ok(file) => Some(file),
             Err(error) if has_no_room(&error) => None,
             Err(error) => return Err(Failure::failed(format!("record: {}: {error}", path.display()))),
@@ -60,11 +60,7 @@ impl RecordFile {
     fn put(&mut self, line: &[u8]) -> io::Result<()> {
         let mut file = match self.file.take() {
             Some(file) => file,
-            None => {
-                let mut file = open(&self.path)?;
-                mend(&self.path, &mut file)?;
-                file
-            }
+            None => open_mended(&self.path)?,
         };
         if mem::replace(&mut self.begins, false) {
             // A device can't be cut, and needs not to be.
@@ -83,7 +79,7 @@ impl RecordFile {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).read(true).open(path)
+    OpenOptions::new().create(true).append(true).open(path)
 }
 
 fn has_no_room(error: &io::Error) -> bool {
@@ -91,32 +87,32 @@ fn has_no_room(error: &io::Error) -> bool {
     matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
 }
 
-/// Cuts off what is no whole record.
-fn mend(path: &Path, file: &mut File) -> io::Result<()> {
-    let torn = cut(file)?;
-    if torn > 0 {
-        log::warn!("{}: {torn} bytes behind the last whole record are cut off", path.display());
+/// Opens it without what is no whole record.
+fn open_mended(path: &Path) -> io::Result<File> {
+    let file = open(path)?;
+    let about = file.metadata()?;
+    if about.is_file() && about.len() > 0 {
+        let torn = cut(path, about.len())?;
+        if torn > 0 {
+            log::warn!("{}: {torn} bytes behind the last whole record are cut off", path.display());
+        }
     }
-    Ok(())
+    Ok(file)
 }
 
 /// Bytes that are looked at together, more than a record has.
 const WINDOW: u64 = 1 << 16;
 
-/// Cuts off what follows the last line that is whole, and says how many bytes that was. A power cut leaves a part of a line, or NULs. A file that begins
-/// otherwise is somebody else's.
-fn cut(file: &mut File) -> io::Result<u64> {
-    let about = file.metadata()?;
-    if !about.is_file() || about.len() == 0 {
-        return Ok(0);
-    }
+/// Cuts off what of a file of `len` bytes follows the last line that is whole, and says how many bytes that was. A power cut leaves a part of a line, or
+/// NULs. A file that begins otherwise is somebody else's.
+fn cut(path: &Path, len: u64) -> io::Result<u64> {
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
     let mut first = [0];
-    file.seek(SeekFrom::Start(0))?;
     file.read_exact(&mut first)?;
     if !matches!(first, [b'{' | 0]) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "is there, and is no file of records: give another"));
     }
-    let mut end = about.len();
+    let mut end = len;
     let mut window = Vec::new();
     while end > 0 {
         let start = end.saturating_sub(WINDOW);
@@ -134,10 +130,10 @@ fn cut(file: &mut File) -> io::Result<u64> {
         }
         end = start + (newline - line.len()) as u64;
     }
-    if end < about.len() {
+    if end < len {
         file.set_len(end)?;
     }
-    Ok(about.len() - end)
+    Ok(len - end)
 }
 
 /// The record as a line of JSON, its end included.
@@ -169,7 +165,7 @@ mod tests {
             (&format!("{{}}\n{}", "\0".repeat(2 * WINDOW as usize + 1)), "{}\n"),
         ] {
             std::fs::write(&path, left).unwrap();
-            let cut = cut(&mut open(&path).unwrap()).unwrap();
+            let cut = if left.is_empty() { 0 } else { cut(&path, left.len() as u64).unwrap() };
             let there = std::fs::read_to_string(&path).unwrap();
             assert_eq!((there.as_str(), cut), (whole, (left.len() - whole.len()) as u64));
         }

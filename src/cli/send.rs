@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 use semrx::link::{Address, ChannelSpec, Sink};
 use semrx::receiver::Perceiver;
 use semrx::scene::{ClassMap, LABEL_SETS, LabelSet};
-use semrx::sender::{Delta, Form, GivenUp, Packing, Sender, Sent, Settings};
+use semrx::sender::{self, Delta, Form, GivenUp, Packing, Sender, Sent, Settings};
 use semrx::wire::{Cut, Grid, MAX_PARITY, Packet as WirePacket, Params, Payload, Tiling, WireError};
 use semrx::{maps, photographs};
 use serde_json::{Value, json};
@@ -104,7 +104,7 @@ pub struct Options {
     #[arg(long, value_name = "SPEC", default_value = "none")]
     channel: ChannelSpec,
     /// Frames a second: capture times, and the pace over UDP and serial lines
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, default_value_t = 10.0, value_parser = sender::fps)]
     fps: f64,
     /// Frames from one key frame to the next
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
@@ -148,9 +148,6 @@ pub fn labels(text: &str) -> Result<&'static LabelSet, String> {
 }
 
 pub fn run(options: &Options) -> Done {
-    if !(0.001..=1000.0).contains(&options.fps) {
-        return Err(Failure::usage("--fps should be 0.001 to 1000"));
-    }
     if options.delta.is_some() && (options.payload != Payload::Map || matches!(options.packet, Packet::Tile)) {
         return Err(Failure::usage("--delta is for maps in whole frames: give --payload map and --packet frame"));
     }
@@ -218,8 +215,7 @@ pub fn run(options: &Options) -> Done {
                 sender.ask_key(request);
             }
         }
-        let capture_us = (index as f64 / options.fps * 1e6).round() as u64;
-        let sent = sender.send(&map, capture_us, &mut arrived);
+        let sent = sender.send(&map, sender::capture_us(index, options.fps), &mut arrived);
         frames.push(sent.map_err(|error| match (error, options.max_bytes) {
             (WireError::Buffer { need, have }, Some(most)) if have == most as usize => {
                 Failure::usage(format!("--max-bytes {most}: the header of a frame alone takes {need}"))

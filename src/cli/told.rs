@@ -16,8 +16,8 @@ pub struct Told {
     pub printer: Printer,
     recorder: Option<RecordFile>,
     json: bool,
-    /// A record that can't be written ends nothing: it is counted, and the next one tried.
-    goes_on: bool,
+    /// Nobody sends again what is missed: a record that can't be written ends nothing, it is counted, and the next one tried.
+    is_live: bool,
     /// Records that could not be written, in all; and whether the last one was among them.
     pub unrecorded: u64,
     is_blocked: bool,
@@ -27,11 +27,9 @@ pub struct Told {
 }
 
 impl Told {
-    /// `is_live`: nobody sends again what is missed, so that deciding goes on where records can't be written.
     pub fn new(recorder: Option<RecordFile>, json: bool, is_live: bool) -> Self {
         let (printer, summary) = (Printer::default(), Summary::default());
-        let goes_on = is_live;
-        Told { printer, recorder, json, goes_on, unrecorded: 0, is_blocked: false, summary, trouble: None }
+        Told { printer, recorder, json, is_live, unrecorded: 0, is_blocked: false, summary, trouble: None }
     }
 
     /// The last record could not be written.
@@ -57,7 +55,7 @@ impl Told {
         self.printer.print(&text)?;
         let Some(recorder) = &mut self.recorder else { return Ok(()) };
         match recorder.write(record) {
-            Err(failure) if self.goes_on => {
+            Err(failure) if self.is_live => {
                 self.unrecorded += 1;
                 if !mem::replace(&mut self.is_blocked, true) {
                     tell(&format!("semrx: {}; frames are decided all the same", failure.message()));

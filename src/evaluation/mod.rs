@@ -22,7 +22,7 @@ use crate::receiver::{Belief, Conclusion, Config, Decision, Mode, Receiver};
 use crate::report::metrics::{Confusion, Reliability};
 use crate::scene::rule::{COLUMNS, HazardSet, Reading};
 use crate::scene::{Assembly, ClassMap, Event, LabelSet, Reception, Rule, Scene};
-use crate::sender::{Delta, Sender, Settings};
+use crate::sender::{Delta, Sender, Settings, capture_us};
 use crate::wire::codec::Scratch;
 use crate::wire::{Cut, Header, KeyRequest, Payload, WireError};
 use rows::{Judged, Judges};
@@ -150,9 +150,7 @@ pub struct Drive<'a> {
     /// What is there.
     pub truths: &'a [ClassMap],
     /// What is sent: the same, or what somebody saw of it.
-    pub sent: &'a [ClassMap],
-    /// Frames a second.
-    pub fps: f64,
+    pub sent: Recording<'a>,
 }
 
 /// Consecutive maps.
@@ -194,8 +192,7 @@ pub fn evaluate(
         steady: Default::default(),
     };
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); rows.len()];
-    let sent = Recording { maps: drive.sent, fps: drive.fps };
-    let arrived = receive(labels, sent, case, seed, |scene, _, sequence| {
+    let arrived = receive(labels, drive.sent, case, seed, |scene, _, sequence| {
         let truth = &drive.truths[sequence as usize];
         let judged = judges.judge(rows, scene, truth, sequence)?;
         for (row, judged) in samples.iter_mut().zip(judged) {
@@ -206,7 +203,7 @@ pub fn evaluate(
         Ok(())
     })?;
     let Arrived { frames, mean_bytes, snr_error } = arrived;
-    Ok(Outcome { case: case.clone(), sent: drive.sent.len(), frames, mean_bytes, snr_error, samples })
+    Ok(Outcome { case: case.clone(), sent: drive.sent.maps.len(), frames, mean_bytes, snr_error, samples })
 }
 
 /// What arrived of the maps that were sent.
@@ -251,7 +248,7 @@ pub fn receive(
     let mut arrived: Vec<Packet> = Vec::new();
     let Recording { maps, fps } = recording;
     for (index, map) in maps.iter().enumerate() {
-        let sent = sender.send(map, (index as f64 / fps * 1e6).round() as u64, &mut arrived);
+        let sent = sender.send(map, capture_us(index, fps), &mut arrived);
         sent.map_err(|error| EvaluationError::Send { map: index, error })?;
         if index + 1 == maps.len() {
             sender.end(&mut arrived);

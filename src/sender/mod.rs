@@ -4,10 +4,12 @@ mod change;
 mod edits;
 mod rate;
 mod simplify;
+mod times;
 mod tokens;
 
 pub use change::Delta;
 pub use rate::GivenUp;
+pub use times::{capture_us, fps};
 
 use crate::link::{Channel, ChannelSpec, CodeBits, Layout, Packet, Slot, SlotKind};
 use crate::scene::{ClassMap, LabelSet, Rule, parity};

@@ -3,12 +3,10 @@
 //! Three things put the fail-safe levels when nothing else does: [`Pins`] at its start and when it goes, a panic hook, and a thread of its
 //! own once the work loop hasn't fed it for so long. `docs/pins.md` has the table of levels and the wiring.
 
-#[cfg_attr(not(feature = "gpio"), path = "backend/none.rs")]
 mod backend;
 mod config;
 mod corridor;
 mod error;
-mod files;
 mod line;
 mod on_panic;
 mod panel;
@@ -45,12 +43,7 @@ impl Pins {
     /// # Errors
     /// [`PinsError`] names the line, or the backend, and the reason.
     pub fn open(config: &Config) -> Result<Self, PinsError> {
-        let lines = match config.backend {
-            BackendName::None => Lines::default(),
-            BackendName::Files => files::open(config)?,
-            _ => backend::open(config)?,
-        };
-        Self::over(lines, config.rules)
+        Self::over(backend::open(config)?, config.rules)
     }
 
     /// Any pins that embedded-hal's traits can set and read.

@@ -2,7 +2,7 @@
 //!
 //! Where an operator or what it is asked for is not of the usual kind, or wrong, nothing is known here: tract is asked, and says what is wrong.
 
-use super::{Datum, DatumType, Fact, Graph, Node, Tensor, computed};
+use super::{Datum, DatumType, Fact, Graph, Node, Tensor, computed, elements};
 
 /// The largest number of an attribute: padding, stride, size.
 const MAX_NUMBER: i64 = 1 << 24;
@@ -51,7 +51,7 @@ impl Graph {
             "Squeeze" => self.squeezed(node, &x.shape)?,
             "Flatten" => {
                 let axis = usize::try_from(node.int("axis", 1)).ok().filter(|&axis| axis <= x.shape.len())?;
-                vec![product(&x.shape[..axis])?, product(&x.shape[axis..])?]
+                vec![elements(&x.shape[..axis])?, elements(&x.shape[axis..])?]
             }
             "Transpose" => {
                 let rank = x.shape.len();
@@ -165,11 +165,7 @@ impl Graph {
 
     /// What QuantizeLinear and DequantizeLinear give, which tract knows for some types alone.
     fn linear_fact(&self, node: &Node) -> Option<Fact> {
-        let type_of = |index: usize| {
-            let name = node.input(index)?;
-            let constant = || self.constants.get(name).map(|value| value.datum_type());
-            self.facts.get(name).map(|fact| fact.datum_type).or_else(constant)
-        };
+        let type_of = |index: usize| self.datum_type(node.input(index)?);
         let asked = DatumType::from_number(node.int("output_dtype", 0));
         let datum_type = match node.op() {
             "QuantizeLinear" => type_of(2).or(asked).unwrap_or(DatumType::U8),
@@ -184,10 +180,7 @@ impl Graph {
         let channels = weights.get(1)?.checked_mul(usize::try_from(node.int("group", 1)).ok()?)?;
         let size: Option<Vec<usize>> = size.iter().map(|&side| usize::try_from(side).ok()).collect();
         let shape = [vec![*x.first()?, channels], size.filter(|size| size.len() + 2 == x.len())?].concat();
-        let constant = |name| self.constants.get(name).map(|value| value.datum_type());
-        let name = node.input(0)?;
-        let datum_type = self.facts.get(name).map(|fact| fact.datum_type).or_else(|| constant(name))?;
-        Some(Fact { datum_type, shape })
+        Some(Fact { datum_type: self.datum_type(node.input(0)?)?, shape })
     }
 
     /// Of a convolution with the weights that are input `weights`, and a bias.
@@ -263,17 +256,17 @@ impl Graph {
                 side => usize::try_from(side).ok()?,
             });
         }
-        let whole = product(from)?;
+        let whole = elements(from)?;
         let open: Vec<usize> = (0..asked.len()).filter(|&axis| asked[axis] == -1).collect();
         match open[..] {
             [] => {}
             [axis] => {
                 shape[axis] = 1;
-                shape[axis] = whole.checked_div(product(&shape)?)?;
+                shape[axis] = whole.checked_div(elements(&shape)?)?;
             }
             _ => return None,
         }
-        (product(&shape)? == whole).then_some(shape)
+        (elements(&shape)? == whole).then_some(shape)
     }
 
     fn unsqueezed(&self, node: &Node, from: &[usize]) -> Option<Vec<usize>> {
@@ -365,10 +358,6 @@ fn position(axis: i64, rank: usize) -> Option<usize> {
 
 fn sizes(numbers: &[i64]) -> Option<Vec<usize>> {
     numbers.iter().map(|&number| usize::try_from(number).ok()).collect()
-}
-
-fn product(sides: &[usize]) -> Option<usize> {
-    sides.iter().try_fold(1usize, |all, &side| all.checked_mul(side))
 }
 
 /// The shape of both, as ONNX broadcasts.

@@ -4,7 +4,7 @@ mod binary;
 mod facts;
 mod tensor;
 
-pub use tensor::{Datum, DatumType, Tensor};
+pub use tensor::{Datum, DatumType, Tensor, elements};
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -121,6 +121,11 @@ impl Graph {
             .or_else(|| self.constants.get(name).map(|value| value.shape()))
     }
 
+    pub fn datum_type(&self, name: &str) -> Option<DatumType> {
+        let constant = || self.constants.get(name).map(|value| value.datum_type());
+        self.facts.get(name).map(|fact| fact.datum_type).or_else(constant)
+    }
+
     /// The nodes that read `name`.
     pub fn readers<'g, 'n>(&'g self, name: &'n str) -> impl Iterator<Item = &'g Node> + use<'g, 'n> {
         self.nodes.iter().filter(move |node| node.inputs.iter().any(|input| input == name))
@@ -178,8 +183,7 @@ impl Graph {
 /// # Errors
 /// Why the output `name` of a node is.
 pub fn fits(name: &str, shape: &[usize]) -> Result<(), String> {
-    let elements = shape.iter().try_fold(1usize, |all, &side| all.checked_mul(side));
-    match elements.is_some_and(|elements| elements <= MAX_ELEMENTS) {
+    match elements(shape).is_some_and(|elements| elements <= MAX_ELEMENTS) {
         true => Ok(()),
         false => Err(format!("its output {name:?} would have the shape {shape:?}")),
     }

@@ -111,6 +111,11 @@ impl Datum for f32 {
     }
 }
 
+/// How many elements a shape has; `None` for more than can be counted.
+pub fn elements(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1usize, |all, &side| all.checked_mul(side))
+}
+
 /// Elements of one type, rows last.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tensor {
@@ -124,7 +129,7 @@ pub struct Tensor {
 impl Tensor {
     /// `None` where `bytes` are not those of as many elements as the shape has.
     pub fn from_bytes(datum_type: DatumType, shape: &[usize], bytes: &[u8]) -> Option<Self> {
-        let len = shape.iter().try_fold(1usize, |all, &side| all.checked_mul(side))?;
+        let len = elements(shape)?;
         if len.checked_mul(datum_type.size_of())? != bytes.len() {
             return None;
         }
@@ -140,7 +145,7 @@ impl Tensor {
 
     /// The same elements in another shape; `None` where that has another number of them.
     pub fn with_shape(self, shape: &[usize]) -> Option<Self> {
-        let len = shape.iter().try_fold(1usize, |all, &side| all.checked_mul(side))?;
+        let len = elements(shape)?;
         (len == self.len).then(|| Tensor { shape: shape.to_vec(), ..self })
     }
 

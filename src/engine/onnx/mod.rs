@@ -12,7 +12,7 @@ pub use file::{File, decode};
 pub use planned::{graph, plan};
 pub use values::{own, own_type};
 
-use super::graph::{Attribute, DatumType, Fact, Graph, MAX_ELEMENTS, Node, Tensor, computed, fits};
+use super::graph::{Attribute, DatumType, Fact, Graph, MAX_ELEMENTS, Node, Tensor, computed, elements, fits};
 use super::lower::Elsewhere;
 use super::plan::foreign::Operator;
 use single::Single;
@@ -214,7 +214,7 @@ fn declared(input: &pb::ValueInfoProto, bound: Option<&Fact>) -> Result<Fact, St
             bound.datum_type, bound.shape
         )));
     }
-    match shape.iter().try_fold(1usize, |all, &side| all.checked_mul(side)) {
+    match elements(&shape) {
         Some(elements) if elements <= MAX_ELEMENTS => Ok(Fact { datum_type, shape }),
         _ => Err(failed(&format!("shape {shape:?} is out of range"))),
     }

@@ -1,34 +1,43 @@
 //! Pins that are files, for a desk without a board: each holds `0` or `1`, and has its line's number as its name.
 
-use super::{Config, Input, Lines, Output, OutputLine, PinsError};
+use super::{Chip, Input, InputLine, Output, OutputLine, PinsError};
 use embedded_hal::digital::{Error, ErrorKind, ErrorType, InputPin, OutputPin};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// The files of `config`, in its folder, which has to be there.
-pub(super) fn open(config: &Config) -> Result<Lines, PinsError> {
-    let Some(folder) = &config.chip else {
-        let reason = "backend \"files\" needs \"chip\": the folder for the files".into();
-        return Err(PinsError::Backend { reason });
-    };
-    let pin = |line: u32| FilePin(folder.join(line.to_string()));
-    let output = |name, line: Option<OutputLine>, is_asserted| {
-        let Some(OutputLine { line, active }) = line else { return Ok(None) };
-        let failed = |reason: FileError| PinsError::Line {
-            pin: name,
-            line,
-            reason: format!("{}: {}", folder.display(), reason.0),
-        };
-        pin(line).set_state(active.state(is_asserted)).map_err(failed)?;
-        Ok(Some(Output::new(pin(line), active)))
-    };
-    Ok(Lines {
-        hazard: output("hazard", config.hazard, true)?,
-        heartbeat: output("heartbeat", config.heartbeat, false)?,
-        fault: output("fault", config.fault, true)?,
-        mode: config.mode.map(|of| Input::new(pin(of.line), of.active)),
-    })
+/// A folder with a file for each line.
+pub(super) struct Files(PathBuf);
+
+impl Files {
+    /// `folder` has to be there.
+    ///
+    /// # Errors
+    /// [`PinsError::Backend`] without one.
+    pub fn open(folder: Option<&Path>) -> Result<Self, PinsError> {
+        let missing =
+            || PinsError::Backend { reason: "backend \"files\" needs \"chip\": the folder for the files".into() };
+        folder.map(|folder| Files(folder.to_owned())).ok_or_else(missing)
+    }
+
+    fn pin(&self, line: u32) -> FilePin {
+        FilePin(self.0.join(line.to_string()))
+    }
+}
+
+impl Chip for Files {
+    fn output(&self, pin: &'static str, line: OutputLine, is_asserted: bool) -> Result<Output, PinsError> {
+        let OutputLine { line, active } = line;
+        let failed =
+            |FileError(reason)| PinsError::Line { pin, line, reason: format!("{}: {reason}", self.0.display()) };
+        let mut file = self.pin(line);
+        file.set_state(active.state(is_asserted)).map_err(failed)?;
+        Ok(Output::new(file, active))
+    }
+
+    fn input(&self, _: &'static str, line: InputLine) -> Result<Input, PinsError> {
+        Ok(Input::new(self.pin(line.line), line.active))
+    }
 }
 
 struct FilePin(PathBuf);
@@ -89,7 +98,7 @@ impl InputPin for FilePin {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::board::pins::{Active, Pins};
+    use crate::board::pins::{Active, Config, Pins};
 
     #[test]
     fn levels_are_in_files_named_by_their_lines() {
@@ -111,7 +120,7 @@ mod tests {
         assert!(!pins.is_mode_held());
         drop(pins);
         let nowhere = Config { chip: None, ..config("") };
-        assert!(matches!(open(&nowhere), Err(PinsError::Backend { .. })));
+        assert!(matches!(Pins::open(&nowhere), Err(PinsError::Backend { .. })));
         assert_eq!(config("").hazard.unwrap().active, Active::Low);
         let _ = std::fs::remove_dir_all(&folder);
     }

@@ -1,11 +1,11 @@
 //! What drives the lines.
 
-mod cdev;
-mod pi;
+mod files;
+#[cfg_attr(not(feature = "gpio"), path = "no_hardware.rs")]
+mod hardware;
 
 use super::{BackendName, Config, Input, InputLine, Lines, Output, OutputLine, PinsError};
-use cdev::Cdev;
-use pi::Pi;
+use files::Files;
 
 /// Gives lines by their number.
 trait Chip {
@@ -16,21 +16,10 @@ trait Chip {
 
 /// The lines of `config`, with the fail-safe levels on its outputs.
 pub(super) fn open(config: &Config) -> Result<Lines, PinsError> {
-    let refused = |reason| PinsError::Backend { reason };
-    let cdev = || Cdev::open(config.chip.as_deref());
     match config.backend {
-        BackendName::Files | BackendName::None => Ok(Lines::default()),
-        BackendName::Rppal => lines(&Pi::open().map_err(refused)?, config),
-        BackendName::Gpiocdev => lines(&cdev().map_err(refused)?, config),
-        BackendName::Auto if config.chip.is_some() => lines(&cdev().map_err(refused)?, config),
-        BackendName::Auto => match (Pi::open(), cdev()) {
-            (Ok(pi), _) => lines(&pi, config),
-            (Err(no_pi), Ok(cdev)) => {
-                log::info!("{no_pi}: gpiocdev drives the pins");
-                lines(&cdev, config)
-            }
-            (Err(no_pi), Err(no_cdev)) => Err(refused(format!("{no_pi}; {no_cdev}"))),
-        },
+        BackendName::None => Ok(Lines::default()),
+        BackendName::Files => lines(&Files::open(config.chip.as_deref())?, config),
+        BackendName::Auto | BackendName::Rppal | BackendName::Gpiocdev => hardware::open(config),
     }
 }
 

@@ -1,4 +1,4 @@
-//! In the place of all backends, where the program was built without them.
+//! In the place of the lines of this board, where the program was built without what drives them.
 
 use super::{Config, Lines, PinsError};
 

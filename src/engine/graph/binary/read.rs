@@ -40,9 +40,7 @@ impl Graph {
         for _ in 0..from.count()? {
             let (number, name) = (from.number()?, from.port_name()?);
             let of = read.named(number)?.to_owned();
-            let known = read.graph.facts.get(&of).map(|fact| fact.datum_type);
-            let datum_type = known.or(read.graph.constants.get(&of).map(|value| value.datum_type()));
-            if datum_type != Some(DatumType::F32) {
+            if read.graph.datum_type(&of) != Some(DatumType::F32) {
                 return Err(format!("output {name:?} is not float32"));
             }
             let is_taken = read.graph.inputs.contains(&name) || read.graph.inputs.contains(&of);

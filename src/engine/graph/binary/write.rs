@@ -27,7 +27,7 @@ impl Graph {
         to.count(self.inputs.len());
         for name in &self.inputs {
             let fact = self.facts.get(name).ok_or_else(|| format!("nothing is known of input {name:?}"))?;
-            self.float_port("input", name, Some(fact.datum_type))?;
+            self.float_port("input", name)?;
             to.name(name)?;
             to.shape(&fact.shape)?;
             number(name);
@@ -62,16 +62,15 @@ impl Graph {
         }
         to.count(self.outputs.len());
         for name in outputs {
-            let known = self.facts.get(name).map(|fact| fact.datum_type);
-            self.float_port("output", name, known.or(self.constants.get(name).map(|value| value.datum_type())))?;
+            self.float_port("output", name)?;
             to.number(numbers.get(name.as_str()).copied().ok_or_else(|| format!("nothing gives output {name:?}"))?);
             to.name(name)?;
         }
         Ok(to.bytes)
     }
 
-    fn float_port(&self, kind: &str, name: &str, datum_type: Option<DatumType>) -> Result<(), String> {
-        match datum_type == Some(DatumType::F32) && !self.halves.contains(name) {
+    fn float_port(&self, kind: &str, name: &str) -> Result<(), String> {
+        match self.datum_type(name) == Some(DatumType::F32) && !self.halves.contains(name) {
             true => Ok(()),
             false => Err(format!("{kind} {name:?} is not float32")),
         }
