@@ -283,6 +283,22 @@ fn pins_are_opened_before_anything_runs() {
 }
 
 #[test]
+fn a_pin_of_the_header_is_a_line_of_the_board() {
+    let folder = Folder::new("header");
+    let (file, levels) = (folder.path("pins.json"), folder.path("levels"));
+    fs::create_dir(&levels).unwrap();
+    let text =
+        format!(r#"{{"backend": "files", "chip": "{levels}", "hazard": {{"pin": 11}}, "fault": {{"pin": 13}}}}"#);
+    fs::write(&file, text).unwrap();
+    let pins = |board: &str| semrx(&["pins", "--pins", &file, "--board", board]);
+    failed(&pins("generic-x86-64"), 3, &["pins.json: hazard: pin: ", "header of generic-x86-64", "--board"]);
+    done(pins("jetson-nano"));
+    let mut lines: Vec<_> = fs::read_dir(&levels).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    lines.sort();
+    assert_eq!(lines, ["14", "50"]);
+}
+
+#[test]
 fn a_port_in_use_is_named() {
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = format!("udp://{}", taken.local_addr().unwrap());

@@ -1,5 +1,6 @@
 //! Board profiles: one JSON file a board.
 
+use super::Header;
 use crate::budget::{Instructions, Pace};
 use crate::files;
 use heapless::Vec as Few;
@@ -22,6 +23,8 @@ const BUILT_IN: [&str; 9] = [
 
 /// The most names of a profile, and of machines that it is for.
 const NAMES: usize = 8;
+/// The most pins of a header.
+const PINS: usize = 64;
 
 /// What a board has. See `boards/README.md`.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +44,8 @@ pub struct Profile {
     pub thermal_zone: Option<String>,
     /// From here on the board slows itself down.
     pub hot_millicelsius: i32,
+    /// The pins that something can be wired to; `None` where nothing is known of them.
+    pub header: Option<Header>,
     /// Of one core; `None` where nothing is known.
     pub pace: Option<Pace>,
     pub source: String,
@@ -61,8 +66,16 @@ struct File<'a> {
     receiver_bytes: u64,
     thermal_zone: Option<&'a str>,
     hot_millicelsius: i32,
+    #[serde(borrow)]
+    gpio: Option<Gpio<'a>>,
     pace: Option<Pace>,
     source: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Gpio<'a> {
+    chip: &'a str,
+    header: Few<Option<u32>, PINS>,
 }
 
 /// Why there is no such profile.
@@ -132,6 +145,11 @@ impl Profile {
             receiver_bytes: file.receiver_bytes,
             thermal_zone: file.thermal_zone.map(str::to_owned),
             hot_millicelsius: file.hot_millicelsius,
+            header: file.gpio.map(|gpio| Header {
+                board: file.name.into(),
+                chip: gpio.chip.into(),
+                lines: gpio.header.to_vec(),
+            }),
             pace: file.pace,
             source: file.source.into(),
         })

@@ -4,7 +4,7 @@ use super::Done;
 use super::exit::Failure;
 use super::measured::{self, Key};
 use super::memory;
-use semrx::board::{Found, Profile};
+use semrx::board::{Found, Header, Profile};
 use semrx::budget::{Instructions, Resident};
 use semrx::bundle::{Bundle, BundleFile};
 use semrx::receiver::{Config, Mode, Pace, Receiver};
@@ -19,6 +19,17 @@ pub fn board(name: &str) -> Result<Profile, Failure> {
         Failure::refused("--board auto: nothing is known of this architecture; give the path of a profile")
     })?;
     Ok(found.profile)
+}
+
+/// What is on the pins of a board, `auto` if `None`.
+///
+/// # Errors
+/// Why nobody knows, and what to do.
+pub fn header(name: Option<&str>) -> Result<Header, String> {
+    let board = board(name.unwrap_or("auto")).map_err(|failure| failure.message().to_owned())?;
+    board.header.ok_or_else(|| {
+        format!("nothing is known of the header of {}: give `line`, or the board's name with --board", board.name)
+    })
 }
 
 /// What a receiver with its program takes at worst on a board.

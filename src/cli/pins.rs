@@ -2,6 +2,7 @@
 
 use super::Done;
 use super::config::Settings;
+use super::fits;
 use clap::Args;
 use semrx::board::pins::{Config, Pins};
 use std::path::PathBuf;
@@ -10,7 +11,9 @@ use std::path::PathBuf;
 ///
 /// For whoever sees that `semrx run` is gone, however it went: systemd runs it as ExecStopPost. Where the configuration names no pins it does nothing.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  semrx pins --config /etc/semrx/semrx.json\n  semrx pins --pins pins.json")]
+#[command(
+    after_help = "Examples:\n  semrx pins --config /etc/semrx/semrx.json\n  semrx pins --pins pins.json --board raspberry-pi-5"
+)]
 pub struct Options {
     /// The service's configuration, which names the pins
     #[arg(long, value_name = "FILE", required_unless_present = "pins")]
@@ -18,14 +21,18 @@ pub struct Options {
     /// The board's pins, see docs/pins.md
     #[arg(long, value_name = "FILE", conflicts_with = "config")]
     pins: Option<PathBuf>,
+    /// The board whose header the pins are on: a name, a profile's path, or auto, this machine
+    #[arg(long, value_name = "NAME")]
+    board: Option<String>,
 }
 
 pub fn run(options: &Options) -> Done {
     let settings = options.config.as_deref().map(Settings::read).transpose()?;
-    let file = options.pins.clone().or_else(|| settings.and_then(|settings| settings.pins));
+    let board = options.board.as_deref().or_else(|| settings.as_ref()?.board.as_deref());
+    let file = options.pins.as_ref().or_else(|| settings.as_ref()?.pins.as_ref());
     if let Some(file) = file {
         // Its levels from the start to the first decision, which never comes.
-        drop(Pins::open(&Config::read(&file)?)?);
+        drop(Pins::open(&Config::read(file, || fits::header(board))?)?);
     }
     Ok(())
 }

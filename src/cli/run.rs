@@ -2,6 +2,7 @@
 
 use super::engine::EngineOptions;
 use super::exit::Failure;
+use super::fits;
 use super::lines::Summary;
 use super::notify::Notifier;
 use super::output::tell;
@@ -145,7 +146,8 @@ pub fn run(options: &Options) -> Done {
     let setup = Setup::of(options)?;
     let fixed = setup.fixed.clone();
     // First of all, so that the levels are those of the start while the models are loaded.
-    let pins = fixed.pins.as_deref().map(|file| Pins::open(&pins::Config::read(file)?)).transpose()?;
+    let header = || fits::header(setup.board());
+    let pins = fixed.pins.as_deref().map(|file| Pins::open(&pins::Config::read(file, header)?)).transpose()?;
     // A socket is bound before the models are loaded, so that it misses nothing meanwhile.
     let links = fixed.links();
     let open = |from: &&Address| {

@@ -138,13 +138,18 @@ impl Setup {
         })
     }
 
+    /// Whose pins and memory these are: a profile; `None`: this machine.
+    pub fn board(&self) -> Option<&str> {
+        self.board.as_deref()
+    }
+
     /// Loads the models, and checks that they keep the deadlines and that the board has room for them.
     ///
     /// # Errors
     /// What is missing, damaged or over budget.
     pub fn load(&self, engine: &Engine) -> Result<Loaded, Failure> {
         let bundle = bundles::open(&self.bundle)?;
-        let budget = fits::Budget::new(&bundle, self.fixed.engine.threads(), self.board.as_deref(), self.over_budget)?;
+        let budget = fits::Budget::new(&bundle, self.fixed.engine.threads(), self.board(), self.over_budget)?;
         let (mut lanes, mut most) = (Vec::new(), 0);
         for stream in &self.streams {
             let config = stream.config(&bundle)?;

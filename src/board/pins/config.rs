@@ -4,6 +4,7 @@ use super::corridor::{Corridor, Reach};
 use super::error::PinsError;
 use super::line::Active;
 use super::panel::Rules;
+use crate::board::Header;
 use crate::files;
 use crate::sampler::config::Keys;
 use std::path::{Path, PathBuf};
@@ -52,8 +53,10 @@ pub enum Bias {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Config {
     pub backend: BackendName,
-    /// Of gpiocdev, the first one if `None`; the folder of files.
+    /// Of gpiocdev; the folder of files.
     pub chip: Option<PathBuf>,
+    /// Where no chip is named: the label of the one that the header's pins are on. `None` where no pin of the header is asked for; it is the first one then.
+    pub chip_label: Option<String>,
     pub hazard: Option<OutputLine>,
     pub heartbeat: Option<OutputLine>,
     pub fault: Option<OutputLine>,
@@ -73,27 +76,28 @@ const BIAS: [(&str, Bias); 3] = [("none", Bias::None), ("pull_up", Bias::PullUp)
 const REACH: [(&str, Reach); 3] = [("near", Reach::Near), ("middle", Reach::Middle), ("far", Reach::Far)];
 const LINES: std::ops::RangeInclusive<u32> = 0..=65_535;
 const A_LINE: &str = "the number of a line, 0 to 65535";
+const A_PIN: &str = "the number of a pin of the board's header, from 1 on";
 /// A decision of an hour ago helps nobody.
 const TIMES_MS: std::ops::RangeInclusive<u32> = 1..=3_600_000;
 const A_TIME: &str = "milliseconds, 1 to 3600000";
 
 impl Config {
-    /// Reads the pins file.
+    /// Reads the pins file. `header` is asked for where a pin of the board's header is named.
     ///
     /// # Errors
     /// [`PinsError`] names the file, the key and what was expected.
-    pub fn read(file: &Path) -> Result<Self, PinsError> {
+    pub fn read(file: &Path, header: impl Fn() -> Result<Header, String>) -> Result<Self, PinsError> {
         let text = files::read(file, files::MAX_JSON).map_err(|error| PinsError::Read { file: file.into(), error })?;
-        Self::parse(&text).map_err(|reason| PinsError::Config { file: file.into(), reason })
+        Self::parse(&text, header).map_err(|reason| PinsError::Config { file: file.into(), reason })
     }
 
-    /// The object that `text` is.
+    /// The object that `text` is. `header` as in [`Config::read`].
     ///
     /// # Errors
     /// The key, and what was expected.
-    pub fn parse(text: &[u8]) -> Result<Self, String> {
+    pub fn parse(text: &[u8], header: impl Fn() -> Result<Header, String>) -> Result<Self, String> {
         let keys = &mut Keys::parse(text).map_err(|error| error.to_string())?;
-        let config = Self::read_keys(keys)?;
+        let config = Self::read_keys(keys, &mut Places { ask: &header, chip_label: None })?;
         let twice = "is the line of another pin too: give each its own";
         let lines = [
             ("hazard", config.hazard.map(|pin| pin.line)),
@@ -111,7 +115,7 @@ impl Config {
         Ok(config)
     }
 
-    fn read_keys(keys: &mut Keys) -> Result<Self, String> {
+    fn read_keys(keys: &mut Keys, places: &mut Places<'_>) -> Result<Self, String> {
         let told = |error: crate::sampler::SchedulerError| error.to_string();
         let chip: Option<&str> = keys.value("chip", "a path such as \"/dev/gpiochip0\"").map_err(told)?;
         let mut milliseconds = |key, default: Duration| {
@@ -131,7 +135,7 @@ impl Config {
                 )
                 .map_err(told)? as u16,
         };
-        let config = Config {
+        let mut config = Config {
             backend: keys
                 .word(
                     "backend",
@@ -141,46 +145,74 @@ impl Config {
                 )
                 .map_err(told)?,
             chip: chip.map(PathBuf::from),
-            hazard: pin(keys, "hazard", output)?,
-            heartbeat: pin(keys, "heartbeat", output)?,
-            fault: pin(keys, "fault", output)?,
-            mode: pin(keys, "mode", input)?,
+            chip_label: None,
+            hazard: pin(keys, "hazard", |own| output(own, places))?,
+            heartbeat: pin(keys, "heartbeat", |own| output(own, places))?,
+            fault: pin(keys, "fault", |own| output(own, places))?,
+            mode: pin(keys, "mode", |own| input(own, places))?,
             rules: Rules { corridor, stale, starve },
         };
         known(keys)?;
+        config.chip_label = places.chip_label.take().filter(|_| config.chip.is_none());
         Ok(config)
     }
 }
 
+/// What the pins of the board's header are.
+struct Places<'a> {
+    ask: &'a dyn Fn() -> Result<Header, String>,
+    /// Of the chip that they are on, once one was asked for.
+    chip_label: Option<String>,
+}
+
+impl Places<'_> {
+    fn line(&mut self, pin: u32) -> Result<u32, String> {
+        let header = (self.ask)()?;
+        let line = header.line(pin)?;
+        self.chip_label = Some(header.chip);
+        Ok(line)
+    }
+}
+
 /// The pin `key`, if there is one, by `read` from its own object.
-fn pin<T>(keys: &mut Keys, key: &'static str, read: fn(&mut Keys) -> Result<T, String>) -> Result<Option<T>, String> {
+fn pin<T>(
+    keys: &mut Keys,
+    key: &'static str,
+    read: impl FnOnce(&mut Keys) -> Result<T, String>,
+) -> Result<Option<T>, String> {
     let text = match keys.text(key) {
         None | Some("null") => return Ok(None),
         Some(text) => text,
     };
     if !text.starts_with('{') {
-        return Err(format!("{key}: should be an object such as {{\"line\": 17}}, is {text}"));
+        return Err(format!("{key}: should be an object such as {{\"line\": 17}} or {{\"pin\": 11}}, is {text}"));
     }
     let mut own = Keys::parse(text.as_bytes()).map_err(|error| format!("{key}: {error}"))?;
     let pin = read(&mut own).and_then(|pin| known(&own).map(|()| pin));
     pin.map(Some).map_err(|reason| format!("{key}: {reason}"))
 }
 
-fn output(keys: &mut Keys) -> Result<OutputLine, String> {
-    Ok(OutputLine { line: line(keys)?, active: active(keys)? })
+fn output(keys: &mut Keys, places: &mut Places<'_>) -> Result<OutputLine, String> {
+    Ok(OutputLine { line: line(keys, places)?, active: active(keys)? })
 }
 
-fn input(keys: &mut Keys) -> Result<InputLine, String> {
+fn input(keys: &mut Keys, places: &mut Places<'_>) -> Result<InputLine, String> {
     let expected = "\"none\", \"pull_up\" or \"pull_down\"";
     let bias = keys.word("bias", &BIAS, Bias::None, expected).map_err(|error| error.to_string())?;
-    Ok(InputLine { line: line(keys)?, active: active(keys)?, bias })
+    Ok(InputLine { line: line(keys, places)?, active: active(keys)?, bias })
 }
 
-fn line(keys: &mut Keys) -> Result<u32, String> {
-    if keys.text("line").is_none() {
-        return Err(format!("line is missing: give {A_LINE}"));
+/// By its own number, or by that of its pin on the header.
+fn line(keys: &mut Keys, places: &mut Places<'_>) -> Result<u32, String> {
+    match (keys.text("line").is_some(), keys.text("pin").is_some()) {
+        (true, true) => Err("line and pin say the same in two ways: give one of them".into()),
+        (false, false) => Err(format!("line is missing: give {A_LINE}, or pin, {A_PIN}")),
+        (true, false) => keys.count("line", 0, LINES, A_LINE).map_err(|error| error.to_string()),
+        (false, true) => {
+            let pin = keys.count("pin", 0, 1..=*LINES.end(), A_PIN).map_err(|error| error.to_string())?;
+            places.line(pin).map_err(|reason| format!("pin: {reason}"))
+        }
     }
-    keys.count("line", 0, LINES, A_LINE).map_err(|error| error.to_string())
 }
 
 fn active(keys: &mut Keys) -> Result<Active, String> {
@@ -198,6 +230,38 @@ fn known(keys: &Keys) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::board::Profile;
+
+    /// Of a board without a header.
+    fn parse(text: &[u8]) -> Result<Config, String> {
+        Config::parse(text, || Err("no header".into()))
+    }
+
+    fn on_a_pi(text: &str) -> Result<Config, String> {
+        Config::parse(text.as_bytes(), || Ok(Profile::find("raspberry-pi-5").unwrap().header.unwrap()))
+    }
+
+    #[test]
+    fn a_pin_of_the_header_is_its_line() {
+        let config = on_a_pi(r#"{"hazard": {"pin": 11}, "heartbeat": {"line": 27}, "mode": {"pin": 40}}"#).unwrap();
+        let line = |pin: Option<OutputLine>| pin.unwrap().line;
+        assert_eq!((line(config.hazard), line(config.heartbeat), config.mode.unwrap().line), (17, 27, 21));
+        assert_eq!(config.chip_label.as_deref(), Some("pinctrl-rp1"));
+        let named = on_a_pi(r#"{"chip": "/dev/gpiochip4", "hazard": {"pin": 11}}"#).unwrap();
+        assert_eq!((line(named.hazard), named.chip_label), (17, None));
+        assert_eq!(on_a_pi(r#"{"hazard": {"line": 17}}"#).unwrap().chip_label, None);
+        for (text, words) in [
+            (r#"{"hazard": {"pin": 6}}"#, "hazard: pin: 6 of raspberry-pi-5 is power, ground"),
+            (r#"{"hazard": {"pin": 41}}"#, "hazard: pin: 41 is not on the header of raspberry-pi-5, which has 1 to 40"),
+            (r#"{"hazard": {"pin": 0}}"#, "hazard: pin: should be the number of a pin of the board's header"),
+            (r#"{"hazard": {"pin": 11, "line": 17}}"#, "hazard: line and pin say the same"),
+            (r#"{"hazard": {"line": 17}, "fault": {"pin": 11}}"#, "fault: line: 17 is the line of another pin too"),
+        ] {
+            let error = on_a_pi(text).unwrap_err();
+            assert!(error.contains(words), "no {words:?} in: {error}");
+        }
+        assert_eq!(parse(br#"{"hazard": {"pin": 11}}"#).unwrap_err(), "hazard: pin: no header");
+    }
 
     #[test]
     fn the_documented_file_is_read() {
@@ -205,7 +269,7 @@ mod tests {
             "heartbeat": {"line": 27}, "fault": {"line": 22, "active": "low"},
             "mode": {"line": 5, "active": "low", "bias": "pull_up"}, "starve_ms": 300, "stale_ms": 1000, "reach": "near",
             "free_permille": 200, "_note": "keys that begin so are left alone"}"#;
-        let config = Config::parse(text).unwrap();
+        let config = parse(text).unwrap();
         assert_eq!(config.backend, BackendName::Gpiocdev);
         assert_eq!(config.chip.as_deref(), Some(Path::new("/dev/gpiochip0")));
         assert_eq!(config.hazard, Some(OutputLine { line: 17, active: Active::High }));
@@ -215,7 +279,7 @@ mod tests {
         let corridor = Corridor { reach: Reach::Near, free_permille: 200 };
         let (stale, starve) = (Duration::from_secs(1), Duration::from_millis(300));
         assert_eq!(config.rules, Rules { corridor, stale, starve });
-        assert_eq!(Config::parse(b"{}").unwrap(), Config::default());
+        assert_eq!(parse(b"{}").unwrap(), Config::default());
     }
 
     #[test]
@@ -224,7 +288,7 @@ mod tests {
             ("", vec!["byte 0", "a JSON object should begin here"]),
             (r#"{"backend": "gpio"}"#, vec!["backend: should be \"auto\", \"rppal\"", "is \"gpio\""]),
             (r#"{"chip": 0}"#, vec!["chip: should be a path such as", "is 0"]),
-            (r#"{"hazard": 17}"#, vec![r#"hazard: should be an object such as {"line": 17}, is 17"#]),
+            (r#"{"hazard": 17}"#, vec![r#"hazard: should be an object such as {"line": 17} or {"pin": 11}, is 17"#]),
             (r#"{"hazard": {}}"#, vec!["hazard: line is missing", "0 to 65535"]),
             (r#"{"hazard": {"line": null}}"#, vec!["hazard: line: should be the number of a line", "is null"]),
             (r#"{"fault": {"line": -1}}"#, vec!["fault: line: should be", "is -1"]),
@@ -243,12 +307,12 @@ mod tests {
             (r#"{"reach": "all"}"#, vec!["reach: should be \"near\""]),
             (r#"{"hasard": {"line": 3}}"#, vec!["\"hasard\" is no key here"]),
         ] {
-            let error = Config::parse(text.as_bytes()).unwrap_err();
+            let error = parse(text.as_bytes()).unwrap_err();
             for word in words {
                 assert!(error.contains(word), "no {word:?} in: {error}");
             }
         }
-        let error = Config::read(Path::new("no/pins.json")).unwrap_err().to_string();
+        let error = Config::read(Path::new("no/pins.json"), || Err("no header".into())).unwrap_err().to_string();
         assert!(error.starts_with("no/pins.json: "), "{error}");
     }
 }

@@ -108,7 +108,7 @@ mod tests {
             let text = format!(
                 r#"{{"backend": "files", "chip": {chip:?}, "hazard": {{"line": 17, "active": "low"}}, "fault": {{"line": 22}}{mode}}}"#
             );
-            Config::parse(text.as_bytes()).unwrap()
+            Config::parse(text.as_bytes(), || Err("no header".into())).unwrap()
         };
         assert!(matches!(Pins::open(&config("")), Err(PinsError::Line { pin: "hazard", line: 17, .. })));
         std::fs::create_dir_all(&folder).unwrap();

@@ -1,6 +1,6 @@
 //! Lines of the kernel's GPIO character devices.
 
-use super::{Chip, Input, InputLine, Output, OutputLine, PinsError};
+use super::{Chip, Config, Input, InputLine, Output, OutputLine, PinsError};
 use crate::board::pins::Bias;
 use embedded_hal::digital::PinState;
 use gpiocdev::line::{self, Value};
@@ -8,7 +8,7 @@ use gpiocdev::request::Builder;
 use gpiocdev::{Request, chip};
 use gpiocdev_embedded_hal::{InputPin, OutputPin};
 use std::fmt::Display;
-use std::path::Path;
+use std::path::PathBuf;
 
 pub(super) struct Cdev {
     chip: chip::Chip,
@@ -16,14 +16,18 @@ pub(super) struct Cdev {
 }
 
 impl Cdev {
-    /// `path`, or the first chip.
+    /// The chip that `config` names, or the one with its label, or the first.
     ///
     /// # Errors
     /// Why not, in words.
-    pub fn open(path: Option<&Path>) -> Result<Self, String> {
-        let path = path.unwrap_or(Path::new("/dev/gpiochip0"));
+    pub fn open(config: &Config) -> Result<Self, String> {
+        let path = match (&config.chip, &config.chip_label) {
+            (Some(path), _) => path.clone(),
+            (None, Some(label)) => labelled(label)?,
+            (None, None) => PathBuf::from("/dev/gpiochip0"),
+        };
         let told = |error: gpiocdev::Error| format!("gpiocdev: {}: {error}", path.display());
-        let chip = chip::Chip::from_path(path).map_err(told)?;
+        let chip = chip::Chip::from_path(&path).map_err(told)?;
         let lines = chip.info().map_err(told)?.num_lines;
         Ok(Cdev { chip, lines })
     }
@@ -44,6 +48,23 @@ impl Cdev {
         ask(&mut builder);
         builder.request().map_err(|error| refused(error.to_string()))
     }
+}
+
+/// The chip with this label, whose number the kernel gives as it comes.
+fn labelled(label: &str) -> Result<PathBuf, String> {
+    let chips = chip::chips().map_err(|error| format!("gpiocdev: {error}"))?;
+    let labels: Vec<_> = chips
+        .into_iter()
+        .filter_map(|path| Some((chip::Chip::from_path(&path).ok()?.info().ok()?.label, path)))
+        .collect();
+    if let Some((_, path)) = labels.iter().find(|(own, _)| own == label) {
+        return Ok(path.clone());
+    }
+    let there = labels.iter().map(|(own, path)| format!("{own} is {}", path.display())).collect::<Vec<_>>().join(", ");
+    let there = if there.is_empty() { "none can be opened here".into() } else { there };
+    Err(format!(
+        "gpiocdev: no chip is called {label:?}, as that of the board's header is ({there}): give chip and line"
+    ))
 }
 
 impl Chip for Cdev {

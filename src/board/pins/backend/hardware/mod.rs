@@ -10,7 +10,7 @@ use pi::Pi;
 /// As [`super::open`], of a board's own chips.
 pub(super) fn open(config: &Config) -> Result<Lines, PinsError> {
     let refused = |reason| PinsError::Backend { reason };
-    let cdev = || Cdev::open(config.chip.as_deref());
+    let cdev = || Cdev::open(config);
     match config.backend {
         BackendName::Rppal => lines(&Pi::open().map_err(refused)?, config),
         BackendName::Gpiocdev => lines(&cdev().map_err(refused)?, config),
