@@ -138,13 +138,22 @@ mod tests {
         std::env::temp_dir().join(format!("semrx-{}-{name}", std::process::id()))
     }
 
-    fn grey(depth: png::BitDepth, color: png::ColorType, width: u32, height: u32, data: &[u8]) -> PathBuf {
-        let path = scratch(&format!("{depth:?}-{color:?}.png"));
+    /// What a file of these samples is read as. The file is called `name`, and gone again.
+    fn read_samples(
+        name: &str,
+        depth: png::BitDepth,
+        color: png::ColorType,
+        (width, height): (u32, u32),
+        data: &[u8],
+    ) -> Result<ClassMap, MapError> {
+        let path = scratch(name);
         let mut encoder = png::Encoder::new(File::create(&path).unwrap(), width, height);
         encoder.set_color(color);
         encoder.set_depth(depth);
         encoder.write_header().unwrap().write_image_data(data).unwrap();
-        path
+        let map = read(&path, &CAMVID12);
+        std::fs::remove_file(path).unwrap();
+        map
     }
 
     #[test]
@@ -158,19 +167,21 @@ mod tests {
 
     #[test]
     fn narrow_indices_are_unpacked_and_255_is_unlabelled() {
-        let path = grey(png::BitDepth::Four, png::ColorType::Grayscale, 3, 2, &[0x12, 0x30, 0x4b, 0x50]);
-        assert_eq!(read(&path, &CAMVID12).unwrap().cells, [1, 2, 3, 4, 11, 5]);
-        let path = grey(png::BitDepth::Eight, png::ColorType::Grayscale, 2, 1, &[7, 255]);
-        assert_eq!(read(&path, &CAMVID12).unwrap().cells, [7, 11]);
-        std::fs::remove_file(path).unwrap();
+        use png::{BitDepth, ColorType::Grayscale};
+        let map = read_samples("narrow.png", BitDepth::Four, Grayscale, (3, 2), &[0x12, 0x30, 0x4b, 0x50]).unwrap();
+        assert_eq!(map.cells, [1, 2, 3, 4, 11, 5]);
+        let map = read_samples("unlabelled.png", BitDepth::Eight, Grayscale, (2, 1), &[7, 255]).unwrap();
+        assert_eq!(map.cells, [7, 11]);
     }
 
     #[test]
     fn what_is_no_map_is_refused_with_its_reason() {
-        let path = grey(png::BitDepth::Eight, png::ColorType::Grayscale, 2, 2, &[0, 1, 2, 77]);
-        assert!(read(&path, &CAMVID12).unwrap_err().reason.contains("value 77 at column 1, row 1"));
-        let path = grey(png::BitDepth::Eight, png::ColorType::Rgb, 1, 1, &[0, 0, 0]);
-        assert!(read(&path, &CAMVID12).unwrap_err().reason.contains("not an index map"));
+        use png::{BitDepth::Eight, ColorType};
+        let error = read_samples("value.png", Eight, ColorType::Grayscale, (2, 2), &[0, 1, 2, 77]).unwrap_err();
+        assert!(error.reason.contains("value 77 at column 1, row 1"), "{error}");
+        let error = read_samples("color.png", Eight, ColorType::Rgb, (1, 1), &[0, 0, 0]).unwrap_err();
+        assert!(error.reason.contains("not an index map"), "{error}");
+        let path = scratch("picture.gif");
         std::fs::write(&path, b"GIF89a").unwrap();
         assert!(read(&path, &CAMVID12).unwrap_err().reason.contains("not a PNG"));
         std::fs::remove_file(path).unwrap();

@@ -60,6 +60,8 @@ impl RecordFile {
     fn put(&mut self, line: &[u8]) -> io::Result<()> {
         let mut file = match self.file.take() {
             Some(file) => file,
+            // To open it would wait for a reader, and the work loop with it.
+            None if is_pipe(&self.path) => return Err(io::ErrorKind::BrokenPipe.into()),
             None => open_mended(&self.path)?,
         };
         if mem::replace(&mut self.begins, false) {
@@ -80,6 +82,11 @@ impl RecordFile {
 
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
+}
+
+fn is_pipe(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    path.metadata().is_ok_and(|about| about.file_type().is_fifo())
 }
 
 fn has_no_room(error: &io::Error) -> bool {
