@@ -105,6 +105,34 @@ fn a_board_that_is_too_small_is_refused_unless_told_otherwise() {
 }
 
 #[test]
+fn two_streams_share_their_weights() {
+    let folder = Folder::new("budget-streams");
+    let (drive, beside) = (folder.capture(), folder.path("beside.srx"));
+    std::fs::copy(&drive, &beside).unwrap();
+    let one =
+        json(&semrx(&folder, &["budget", "--threads", "2", "--board", "generic-x86-64", "--mode", "hybrid", "--json"]));
+    let shared: u64 = ["weights", "loading", "program"].iter().map(|part| one["memory"][part].as_u64().unwrap()).sum();
+    let both = 2 * one["resident_bytes"].as_u64().unwrap() - shared;
+    let (profile, config) = (folder.path("fits.json"), folder.path("semrx.json"));
+    let streams = serde_json::json!([{"from": drive}, {"from": beside}]);
+    let whole = serde_json::json!({"schema": 1, "board": profile, "threads": 2, "mode": "hybrid", "streams": streams});
+    std::fs::write(&config, whole.to_string()).unwrap();
+    let run = |bytes: u64| {
+        let mut board: Value = serde_json::from_str(include_str!("../boards/generic-x86-64.json")).unwrap();
+        board["receiver_bytes"] = bytes.into();
+        std::fs::write(&profile, board.to_string()).unwrap();
+        semrx(&folder, &["run", "--config", &config, "--json"])
+    };
+    let refused = run(both - 1);
+    assert_eq!(refused.status.code(), Some(4), "{:?}", said(&refused));
+    assert!(said(&refused).1.contains(&format!("takes up to {both} bytes")), "{:?}", said(&refused));
+    let ran = run(both);
+    assert!(ran.status.success(), "{:?}", said(&ran));
+    let summary: Value = serde_json::from_str(said(&ran).0.lines().last().unwrap()).unwrap();
+    assert!(summary["summary"]["peak_bytes"].as_u64().is_some_and(|peak| peak <= both), "{summary}");
+}
+
+#[test]
 fn a_run_keeps_to_its_budget() {
     let folder = Folder::new("budget-peak");
     let drive = folder.capture();

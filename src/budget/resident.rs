@@ -50,6 +50,11 @@ impl Resident {
         ]
     }
 
+    /// What another receiver beside this one doesn't share: all but weights, loading and the program.
+    pub fn own(&self) -> u64 {
+        self.arena + self.buffers + self.link + self.heap
+    }
+
     pub fn total(&self) -> u64 {
         self.lines().iter().map(|(_, bytes)| bytes).sum()
     }

@@ -8,6 +8,7 @@ use semrx::board::{Found, Header, Profile};
 use semrx::budget::{Instructions, Resident};
 use semrx::bundle::{Bundle, BundleFile};
 use semrx::receiver::{Config, Mode, Pace, Receiver};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The board of this name; `auto` is this machine.
@@ -74,17 +75,23 @@ impl<'a> Budget<'a> {
         }
     }
 
-    /// Refuses receivers whose memory doesn't fit the board, the program among it.
+    /// Refuses receivers whose memory doesn't fit the board, the program among it. What they share is counted once.
     ///
     /// # Errors
     /// Exit code 4.
     pub fn check_memory<'b>(&self, receivers: impl Iterator<Item = &'b Receiver>) -> Done {
-        let (mut needed, mut program) = (0, 0);
+        let (mut own, mut once) = (0, 0);
+        let mut weights = BTreeMap::new();
         for receiver in receivers {
-            let own = resident(receiver, self.bundle, &self.board);
-            (needed, program) = (needed + own.total() - own.program, own.program);
+            let resident = resident(receiver, self.bundle, &self.board);
+            own += resident.own();
+            once = resident.loading + resident.program;
+            for (model, bytes) in receiver.weights(self.board.instructions) {
+                let most: &mut u64 = weights.entry(model.to_owned()).or_default();
+                *most = bytes.max(*most);
+            }
         }
-        needed += program;
+        let needed = own + once + weights.values().sum::<u64>();
         if needed <= self.board.receiver_bytes {
             return Ok(());
         }

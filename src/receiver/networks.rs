@@ -4,6 +4,7 @@ use super::condition::BITS;
 use super::{Generates, Receiver};
 use crate::budget::{Frame, Held, Instructions, MacCount, Network, Unit};
 use crate::engine::{Planned, Session};
+use std::path::Path;
 
 /// The plan that is a part of the mode under this name.
 type Part<'a> = (&'static str, &'a Planned);
@@ -21,6 +22,12 @@ impl Receiver {
     /// What their plans would hold with these kernels.
     pub fn held(&self, instructions: Instructions) -> Held {
         self.parts().into_iter().map(|(_, planned)| Held::of(planned.plan(), instructions)).sum()
+    }
+
+    /// Bytes of weights that each model's file has with these kernels. Receivers with the same one share them.
+    pub fn weights(&self, instructions: Instructions) -> impl Iterator<Item = (&Path, u64)> {
+        let held = move |planned: &Planned| Held::of(planned.plan(), instructions).weights;
+        self.parts().into_iter().map(move |(_, planned)| (planned.path(), held(planned)))
     }
 
     /// What their plans hold here.
