@@ -13,8 +13,8 @@ use std::time::Instant;
 /// What a [`Station`] makes known, in this order for a frame: its provisional decision, then its record.
 #[derive(Debug)]
 pub enum Published<'a> {
-    /// Stands from now on, until the record of the same number says otherwise.
-    Provisional { stream: u16, sequence: u32, decision: &'a Decision },
+    /// Stands from now on, until the record of the same number says otherwise. `is_late`: of a frame behind a later one, which says nothing of now.
+    Provisional { stream: u16, sequence: u32, decision: &'a Decision, is_late: bool },
     Record {
         record: &'a Record<'a>,
         /// The received scene; `None` for a frame that was lost or refused.
@@ -340,9 +340,10 @@ impl Station {
         // What is decided on was taken into one of them.
         let Some(scene) = current.alone.as_ref().or(self.scene.as_ref()) else { return Ok(()) };
         let provisional = self.receiver.provisional(scene)?;
-        let (record, arrival) = (&mut current.record, current.arrival);
+        let (record, arrival, is_late) = (&mut current.record, current.arrival, current.alone.is_some());
         record.timing.provisional_us = elapsed_us(arrival);
-        publish(Published::Provisional { stream: record.stream, sequence: record.sequence, decision: &provisional });
+        let (stream, sequence) = (record.stream, record.sequence);
+        publish(Published::Provisional { stream, sequence, decision: &provisional, is_late });
         record.provisional = Some(decided(&provisional));
 
         let elapsed = record.timing.provisional_us;

@@ -65,9 +65,9 @@ impl Pins {
         self.shared.act(Panel::feed);
     }
 
-    /// The head's decision on frame `sequence`, which its record may take back. It feeds too.
-    pub fn provisional(&self, sequence: u32, free_permille: &[u16; COLUMNS], hazards: HazardSet) {
-        self.shared.act(|panel, now| panel.provisional(sequence, free_permille, hazards, now));
+    /// The head's decision on the newest frame, which its record may take back. It feeds too.
+    pub fn provisional(&self, free_permille: &[u16; COLUMNS], hazards: HazardSet) {
+        self.shared.act(|panel, now| panel.provisional(free_permille, hazards, now));
     }
 
     /// How a frame or a gap ended. It feeds too.
@@ -79,9 +79,10 @@ impl Pins {
     pub fn observe(&self, published: &crate::station::Published<'_>) {
         use crate::station::Published;
         match published {
-            Published::Provisional { sequence, decision, .. } => {
-                self.provisional(*sequence, &decision.free_permille, decision.hazards());
+            Published::Provisional { is_late: false, decision, .. } => {
+                self.provisional(&decision.free_permille, decision.hazards());
             }
+            Published::Provisional { .. } => self.feed(),
             Published::Record { record, .. } => self.record(record),
             Published::Dropped(_) => self.feed(),
         }

@@ -56,8 +56,6 @@ pub(super) struct Panel {
     /// `None` until the work loop has begun.
     fed: Option<Instant>,
     sight: Option<Sight>,
-    /// Number of the newest frame that was decided.
-    newest: Option<u32>,
     /// The heartbeat's level.
     beat: bool,
     /// The newest frame was refused, or its refinement failed.
@@ -82,7 +80,6 @@ impl Panel {
             rules,
             fed: None,
             sight: None,
-            newest: None,
             beat: false,
             is_frame_bad: false,
             alarm: false,
@@ -99,12 +96,10 @@ impl Panel {
         self.fed = Some(now);
     }
 
-    /// It can assert hazard at once, and never releases it: the record may.
-    pub fn provisional(&mut self, sequence: u32, free_permille: &[u16; COLUMNS], hazards: HazardSet, now: Instant) {
+    /// Of the newest frame. It can assert hazard at once, and never releases it: the record may.
+    pub fn provisional(&mut self, free_permille: &[u16; COLUMNS], hazards: HazardSet, now: Instant) {
         self.feed(now);
-        let is_newer = self.newest.is_none_or(|newest| sequence > newest);
-        if is_newer
-            && self.rules.corridor.is_blocked(free_permille, |pair| hazards.contains(pair))
+        if self.rules.corridor.is_blocked(free_permille, |pair| hazards.contains(pair))
             && let Some(sight) = &mut self.sight
         {
             sight.is_blocked = true;
@@ -123,7 +118,6 @@ impl Panel {
         });
         let age = Duration::from_micros(u64::from(record.delay_us).saturating_add(record.timing.decision_us));
         self.sight = Some(Sight { is_blocked, stands_until: now + self.rules.stale.saturating_sub(age) });
-        self.newest = Some(record.sequence);
         self.is_frame_bad = record.gate == FAILED;
         self.beat = !self.beat;
     }

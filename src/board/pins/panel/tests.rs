@@ -94,16 +94,38 @@ fn each_decided_frame_is_a_beat_and_hazard_follows_it() {
     bench.step(700, |panel, now| panel.record(&aside, now), [&[Low], &[], &[Low]]);
 }
 
+/// A sender that began anew counts from 0 again: what is late, the station says, and no number.
+#[test]
+fn a_late_frame_asserts_nothing() {
+    use crate::board::pins::Pins;
+    use crate::receiver::Decision;
+    use crate::scene::rule::MAX_TASKS;
+    use crate::station::Published;
+    let hazard = Mock::new(&[Transaction::set(High), Transaction::set(Low), Transaction::set(High)]);
+    let lines = Lines { hazard: Some(Output::new(hazard.clone(), Active::High)), ..Lines::default() };
+    let pins = Pins::over(lines, Rules { stale: MOST, starve: MOST, ..Rules::default() }).unwrap();
+    let free = decided(7, NOTHING);
+    let record = || Published::Record { record: &free, scene: None, refined: None };
+    pins.observe(&record());
+    let mut decision = Decision { free_permille: FREE, hazard_permille: [0; PAIRS], task_permille: [500; MAX_TASKS] };
+    decision.hazard_permille[3] = 900;
+    let provisional = |sequence, is_late| Published::Provisional { stream: 1, sequence, decision: &decision, is_late };
+    pins.observe(&provisional(6, true));
+    pins.observe(&record());
+    pins.observe(&provisional(0, false));
+    drop(pins);
+    hazard.clone().done();
+}
+
 #[test]
 fn a_provisional_decision_asserts_and_never_releases() {
     let mut bench = Bench::new();
     // Without a record there is nothing to stand on.
-    bench.step(1, |panel, now| panel.provisional(0, &FREE, NOTHING, now), [&[], &[], &[]]);
+    bench.step(1, |panel, now| panel.provisional(&FREE, NOTHING, now), [&[], &[], &[]]);
     let free = decided(1, NOTHING);
     bench.step(2, |panel, now| panel.record(&free, now), [&[Low], &[Low], &[High]]);
-    bench.step(3, |panel, now| panel.provisional(1, &FREE, AHEAD, now), [&[], &[], &[]]);
-    bench.step(4, |panel, now| panel.provisional(2, &FREE, AHEAD, now), [&[High], &[], &[]]);
-    bench.step(5, |panel, now| panel.provisional(3, &FREE, NOTHING, now), [&[], &[], &[]]);
+    bench.step(4, |panel, now| panel.provisional(&FREE, AHEAD, now), [&[High], &[], &[]]);
+    bench.step(5, |panel, now| panel.provisional(&FREE, NOTHING, now), [&[], &[], &[]]);
     let free = decided(3, NOTHING);
     bench.step(6, |panel, now| panel.record(&free, now), [&[Low], &[], &[Low]]);
 }
