@@ -16,11 +16,14 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 SEMRX = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")) / "release/semrx"
 METRICS = {"miou_all": "mIoU, all cells", "miou_lost": "mIoU, lost cells", "f1_head": "hazard F1, head", "f1_rule": "hazard F1, rule", "free_error_head": "free-space error, head"}
+# What the gate leaves out hangs on thresholds that each bundle has of its own, and photographs take hours.
+ROWS = "semantic_first,hybrid 1,hybrid 2"
 SMALLER_IS_BETTER = {"free_error_head"}
 
 
 def evaluate(bundle, maps, only, fps, seed):
-    run = [str(SEMRX), "eval", "--bundle", bundle, "--maps", maps, "--only", only, "--fps", str(fps), "--seed", str(seed), "--threads", "1", "--json"]
+    run = [str(SEMRX), "eval", "--bundle", bundle, "--maps", maps, "--only", only, "--fps", str(fps), "--seed", str(seed), "--threads", "1",
+           "--rows", ROWS, "--json"]
     said = subprocess.run(run, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
     return {(f"{case['payload']} {case['channel']}", row["row"]): row for case in json.loads(said)["cases"] for row in case["rows"]}
 
