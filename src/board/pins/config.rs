@@ -97,7 +97,7 @@ impl Config {
     /// The key, and what was expected.
     pub fn parse(text: &[u8], header: impl Fn() -> Result<Header, String>) -> Result<Self, String> {
         let keys = &mut Keys::parse(text).map_err(|error| error.to_string())?;
-        let config = Self::read_keys(keys, &mut Places { ask: &header, chip_label: None })?;
+        let config = Self::read_keys(keys, &mut Places { ask: &header, asked: None })?;
         let twice = "is the line of another pin too: give each its own";
         let lines = [
             ("hazard", config.hazard.map(|pin| pin.line)),
@@ -153,7 +153,9 @@ impl Config {
             rules: Rules { corridor, stale, starve },
         };
         known(keys)?;
-        config.chip_label = places.chip_label.take().filter(|_| config.chip.is_none());
+        if config.chip.is_none() {
+            config.chip_label = places.asked.take().map(|header| header.chip);
+        }
         Ok(config)
     }
 }
@@ -161,16 +163,17 @@ impl Config {
 /// What the pins of the board's header are.
 struct Places<'a> {
     ask: &'a dyn Fn() -> Result<Header, String>,
-    /// Of the chip that they are on, once one was asked for.
-    chip_label: Option<String>,
+    /// Once one of them was asked for.
+    asked: Option<Header>,
 }
 
 impl Places<'_> {
     fn line(&mut self, pin: u32) -> Result<u32, String> {
-        let header = (self.ask)()?;
-        let line = header.line(pin)?;
-        self.chip_label = Some(header.chip);
-        Ok(line)
+        let header = match self.asked.take() {
+            Some(header) => header,
+            None => (self.ask)()?,
+        };
+        self.asked.insert(header).line(pin)
     }
 }
 
